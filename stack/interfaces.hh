@@ -1,0 +1,101 @@
+// What the stack needs from whoever drives it: where frames go, where randomness comes from, who hears events.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "stack/address.hh"
+#include "stack/time.hh"
+
+namespace understudy::stack {
+
+// Names a connection. A generation tells a slot's present connection from its earlier ones; an id outlives
+// its connection harmlessly: calls with a dead id do nothing.
+struct ConnectionId {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    friend constexpr auto operator<=>(const ConnectionId&, const ConnectionId&) = default;
+};
+
+// Where a frame was seen, and on a tap, who sent it.
+enum class Source : std::uint8_t {
+    tap_from_client,   // mirrored, client → primary
+    tap_from_primary,  // mirrored, primary → client
+    service,           // received on the replica's own service port
+};
+
+// Takes frames out. One frame at a time: reserve, fill, commit.
+class FrameSink {
+  public:
+    virtual ~FrameSink() = default;
+    // Room for one frame of `length` bytes, valid until the next call on this sink; empty when there is no
+    // buffer (the frame is then lost, and the stack counts it).
+    virtual std::span<std::byte> reserve(std::size_t length) = 0;
+    // Sends the reserved frame. It may be delayed to the end of the burst.
+    virtual void commit() = 0;
+};
+
+// Random numbers. The stack draws its keys at construction and needs few afterwards.
+class RandomSource {
+  public:
+    virtual ~RandomSource() = default;
+    virtual std::uint64_t next() = 0;
+};
+
+// Why a connection is gone.
+enum class CloseReason : std::uint8_t {
+    finished,          // both ends closed
+    reset_by_peer,     // the client sent RST
+    reset_by_primary,  // the primary sent RST while we were silent
+    aborted,           // abort() was called
+    timed_out,         // no answer within the user time-out (RFC 9293 3.8.3)
+    refused,           // active open answered by RST
+    uncovered,         // reset at promotion: not known to be identical
+    evicted,           // the connection table was full, or the port was reused
+};
+const char* to_string(CloseReason reason);
+
+// What one SYN/ACK of the primary said: the paper's Figure 3.
+struct SeedRecord {
+    Instant at{};
+    Endpoint client;
+    Endpoint service;
+    LinkAddress client_link;   // where the primary sends frames of this flow
+    std::uint32_t client_isn = 0;
+    std::uint32_t primary_isn = 0;
+    std::uint16_t client_mss = 0;   // 0: not known
+    std::uint16_t primary_mss = 0;  // 0: not offered
+    std::uint8_t client_window_scale = 0;
+    std::uint8_t primary_window_scale = 0;
+    bool window_scaling = false;
+    bool timestamps = false;
+    bool sack_permitted = false;
+    bool inferred = false;  // part of it was not on the mirror (rules.md 4)
+    std::uint32_t primary_tsval = 0;
+    std::uint32_t client_tsval = 0;
+};
+
+// Hears what happens to connections. Called on the stack's own core, inside receive(), advance(), promote() or
+// a call on the connection. The handler may call any method of the stack but receive(), advance() and promote().
+class ConnectionEvents {
+  public:
+    virtual ~ConnectionEvents() = default;
+    // A connection of a service is established (silent: on the mirror; master: here). Never called twice for one id.
+    virtual void accepted(ConnectionId id, const Endpoint& client, const Endpoint& service) = 0;
+    // An active open (Stack::connect) is established.
+    virtual void connected(ConnectionId id) = 0;
+    // In-order bytes of the peer. Returns how many were taken; the rest stays queued until
+    // Stack::resume_receive, and closes the window in master mode.
+    virtual std::size_t received(ConnectionId id, std::span<const std::byte> bytes) = 0;
+    // The peer's FIN, after its last byte was taken.
+    virtual void peer_closed(ConnectionId id) = 0;
+    // There is room to send again after Stack::send took less than it was given.
+    virtual void writable(ConnectionId id) = 0;
+    // The connection is gone; `id` is dead when this returns. The last event of a connection.
+    virtual void closed(ConnectionId id, CloseReason reason) = 0;
+    // A connection was seeded from the primary's SYN/ACK (silent mode only).
+    virtual void seeded(const SeedRecord&) {}
+};
+
+}  // namespace understudy::stack

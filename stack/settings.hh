@@ -1,0 +1,61 @@
+// Everything about the stack that an operator can set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "stack/address.hh"
+#include "stack/time.hh"
+
+namespace understudy::stack {
+
+// The paper's roles: a silent replica withholds all output, a master serves.
+enum class Mode : std::uint8_t { silent, master };
+
+struct TcpSettings {
+    std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
+    std::uint8_t window_scale = 7;                 // offered as master; RFC 7323 2.2
+    bool timestamps = true;                        // RFC 7323 3
+    bool sack = true;                              // RFC 2018
+    std::uint32_t receive_buffer_bytes = 1 << 20;  // most that waits for the application
+    std::uint32_t send_buffer_bytes = 1 << 20;     // most that waits for the peer
+    std::uint32_t initial_window_segments = 10;    // RFC 6928
+    Duration rto_initial = std::chrono::seconds(1);
+    Duration rto_min = std::chrono::milliseconds(200);
+    Duration rto_max = std::chrono::seconds(120);
+    Duration delayed_ack = std::chrono::milliseconds(40);
+    Duration time_wait = std::chrono::seconds(60);
+    Duration user_timeout = std::chrono::seconds(900);  // RFC 9293 3.8.3 R2
+    std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
+};
+
+struct ShadowSettings {
+    // How long a gap that the primary has acknowledged may be due to reordering on the mirror.
+    Duration hole_grace = std::chrono::milliseconds(50);
+    // Most bytes of one connection that wait while the shadow application lags.
+    std::uint32_t lag_budget_bytes = 8 << 20;
+    // A half-open handshake that nobody completes is forgotten after this.
+    Duration half_open_timeout = std::chrono::seconds(60);
+    // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
+    bool accept_unfilled_checksums = false;
+    // Promote connections whose options were partly inferred (rules.md 4).
+    bool cover_inferred = false;
+};
+
+struct Settings {
+    std::vector<Endpoint> services;
+    LinkAddress link_address;  // of the replica's service port
+    Mode initial_mode = Mode::silent;
+    std::size_t mtu = 1500;
+    std::uint32_t max_connections = 1 << 16;
+    // After promotion, frames of unknown connections are dropped, not answered with RST, for this long.
+    Duration unknown_grace = std::chrono::seconds(3);
+    // When the announcement is repeated after promotion.
+    std::vector<Duration> announce_repeats = {std::chrono::milliseconds(50), std::chrono::milliseconds(250),
+                                              std::chrono::seconds(1), std::chrono::seconds(3)};
+    TcpSettings tcp;
+    ShadowSettings shadow;
+};
+
+}  // namespace understudy::stack

@@ -1,0 +1,87 @@
+// The stack: frames, time and randomness come in as arguments; frames and events go out.
+//
+// One instance belongs to one data-plane core. It starts silent (it shadows the connections of a primary and
+// sends nothing) or as master (an ordinary TCP endpoint), and promote() turns the first into the second.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "stack/address.hh"
+#include "stack/counters.hh"
+#include "stack/interfaces.hh"
+#include "stack/settings.hh"
+#include "stack/snapshot.hh"
+#include "stack/time.hh"
+
+namespace understudy::stack {
+
+// One received frame: Ethernet from the destination address, without FCS. `wire_length` is its length before
+// any capture limit; it is larger than bytes.size() for a frame that was cut.
+struct ReceivedFrame {
+    Source source = Source::service;
+    std::span<const std::byte> bytes;
+    std::uint32_t wire_length = 0;
+};
+
+struct PromotionReport {
+    std::size_t promoted = 0;   // connections carried on
+    std::size_t reset = 0;      // connections answered with RST: not covered
+    std::size_t half_open = 0;  // handshakes completed on the primary's behalf
+};
+
+class Stack {
+  public:
+    // `sink`, `events` and `random` must outlive the stack. Throws std::invalid_argument with one clear line
+    // for settings that cannot work.
+    Stack(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random);
+    ~Stack();
+    Stack(const Stack&) = delete;
+    Stack& operator=(const Stack&) = delete;
+
+    // Processes a burst, in order. Every refused frame has a counter. `now` never goes back.
+    void receive(std::span<const ReceivedFrame> burst, Instant now);
+    // Runs the timers that are due at `now`.
+    void advance(Instant now);
+    // When advance() has work next; nothing when no timer runs.
+    std::optional<Instant> next_deadline() const;
+
+    Mode mode() const;
+    // Silent → master (paper section IV.C, design.md 5): opens the egress gate, announces the service
+    // addresses, makes the listeners live and promotes every connection, the busiest first. Call it once every
+    // tap ring has been drained. A second call does nothing.
+    PromotionReport promote(Instant now);
+    // Sends the gratuitous ARP of every service address now; master only.
+    void announce(Instant now);
+
+    // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows.
+    // Master only. Nothing when the table is full or the flow exists.
+    std::optional<ConnectionId> connect(const Endpoint& local, const Endpoint& remote,
+                                        const LinkAddress& remote_link, Instant now);
+    // Queues bytes to send; returns how many were taken. 0 for a dead id or after shutdown_send.
+    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now);
+    // How many bytes send() would take.
+    std::size_t send_room(ConnectionId id) const;
+    // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
+    void shutdown_send(ConnectionId id, Instant now);
+    // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
+    void abort(ConnectionId id, Instant now);
+    // Offers queued input again and opens the window.
+    void resume_receive(ConnectionId id, Instant now);
+
+    std::size_t connection_count() const;
+    std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
+    // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the end.
+    std::vector<ConnectionSnapshot> snapshots(std::uint32_t& cursor, std::size_t limit) const;
+    const Counters& counters() const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace understudy::stack
