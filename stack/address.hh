@@ -25,7 +25,8 @@ struct LinkAddress {
 std::string to_string(const LinkAddress& address);
 std::optional<LinkAddress> parse_link_address(std::string_view text);
 
-// An IPv4 or IPv6 address; IPv4 is held in its mapped form (RFC 4291 2.5.5.2), so that one type keys every flow.
+// An IPv4 or IPv6 address; IPv4 is held in its mapped form (RFC 4291 2.5.5.2), so that one type keys every
+// flow.
 struct IpAddress {
     std::array<std::uint8_t, 16> octets{};
 

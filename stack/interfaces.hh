@@ -1,4 +1,5 @@
-// What the stack needs from whoever drives it: where frames go, where randomness comes from, who hears events.
+// What the stack needs from whoever drives it: where frames go, where randomness comes from, who hears
+// events.
 #pragma once
 
 #include <cstddef>
@@ -61,7 +62,7 @@ struct SeedRecord {
     Instant at{};
     Endpoint client;
     Endpoint service;
-    LinkAddress client_link;   // where the primary sends frames of this flow
+    LinkAddress client_link;  // where the primary sends frames of this flow
     std::uint32_t client_isn = 0;
     std::uint32_t primary_isn = 0;
     std::uint16_t client_mss = 0;   // 0: not known
@@ -76,12 +77,14 @@ struct SeedRecord {
     std::uint32_t client_tsval = 0;
 };
 
-// Hears what happens to connections. Called on the stack's own core, inside receive(), advance(), promote() or
-// a call on the connection. The handler may call any method of the stack but receive(), advance() and promote().
+// Hears what happens to connections. Called on the stack's own core, inside receive(), advance(), promote()
+// or a call on the connection. The handler may call any method of the stack but receive(), advance() and
+// promote().
 class ConnectionEvents {
   public:
     virtual ~ConnectionEvents() = default;
-    // A connection of a service is established (silent: on the mirror; master: here). Never called twice for one id.
+    // A connection of a service is established (silent: on the mirror; master: here). Never called twice for
+    // one id.
     virtual void accepted(ConnectionId id, const Endpoint& client, const Endpoint& service) = 0;
     // An active open (Stack::connect) is established.
     virtual void connected(ConnectionId id) = 0;

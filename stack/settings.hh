@@ -37,6 +37,9 @@ struct ShadowSettings {
     std::uint32_t lag_budget_bytes = 8 << 20;
     // A half-open handshake that nobody completes is forgotten after this.
     Duration half_open_timeout = std::chrono::seconds(60);
+    // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
+    // application that is still behind.
+    Duration closed_linger = std::chrono::seconds(2);
     // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
     // Promote connections whose options were partly inferred (rules.md 4).
@@ -45,6 +48,8 @@ struct ShadowSettings {
 
 struct Settings {
     std::vector<Endpoint> services;
+    // Further addresses of this host: answered for like a service address, and usable by active opens.
+    std::vector<IpAddress> addresses;
     LinkAddress link_address;  // of the replica's service port
     Mode initial_mode = Mode::silent;
     std::size_t mtu = 1500;

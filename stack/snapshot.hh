@@ -26,13 +26,13 @@ const char* to_string(State state);
 // Would a takeover at this moment be invisible to the client, and why not (design.md 4, rules.md 1).
 enum class Coverage : std::uint8_t {
     covered,
-    half_open,   // the handshake is not complete: completed at takeover
-    inferred,    // options not seen on the mirror
-    hole,        // the primary acknowledged client bytes that the mirror did not show
-    uncompared,  // the client acknowledged primary bytes that the mirror did not show
-    diverged,    // the application's output differs from the primary's
-    too_old,     // began before the replica watched
-    over_budget, // the application lags further than the budget allows
+    half_open,    // the handshake is not complete: completed at takeover
+    inferred,     // options not seen on the mirror
+    hole,         // the primary acknowledged client bytes that the mirror did not show
+    uncompared,   // the client acknowledged primary bytes that the mirror did not show
+    diverged,     // the application's output differs from the primary's
+    too_old,      // began before the replica watched
+    over_budget,  // the application lags further than the budget allows
 };
 const char* to_string(Coverage coverage);
 
@@ -42,24 +42,24 @@ struct ConnectionSnapshot {
     Endpoint service;
     State state = State::established;
     Coverage coverage = Coverage::covered;
-    std::uint64_t detail = 0;      // hole, uncompared, diverged: stream offset where it begins
+    std::uint64_t detail = 0;  // hole, uncompared, diverged: stream offset where it begins
     std::uint32_t iss = 0;
     std::uint32_t irs = 0;
     std::uint32_t snd_una = 0;
-    std::uint32_t snd_nxt = 0;     // silent: the end of what the primary sent
-    std::uint32_t snd_wnd = 0;     // bytes
+    std::uint32_t snd_nxt = 0;  // silent: the end of what the primary sent
+    std::uint32_t snd_wnd = 0;  // bytes
     std::uint32_t rcv_nxt = 0;
-    std::uint32_t rcv_wnd = 0;     // bytes
-    std::uint32_t primary_ack = 0; // silent: the client bytes that the primary has acknowledged
-    std::uint32_t app_nxt = 0;     // sequence number of the next byte that the application writes
+    std::uint32_t rcv_wnd = 0;      // bytes
+    std::uint32_t primary_ack = 0;  // silent: the client bytes that the primary has acknowledged
+    std::uint32_t app_nxt = 0;      // sequence number of the next byte that the application writes
     std::uint32_t unread_bytes = 0;
-    std::uint32_t cwnd = 0;        // bytes
+    std::uint32_t cwnd = 0;  // bytes
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_sent = 0;  // silent: written by the application
     std::uint64_t retransmitted_segments = 0;
     Duration srtt{};
     Duration rto{};
-    bool verified = false;         // master: the client's own numbers agreed since promotion
+    bool verified = false;  // master: the client's own numbers agreed since promotion
 };
 
 }  // namespace understudy::stack

@@ -52,8 +52,8 @@ class Stack {
 
     Mode mode() const;
     // Silent → master (paper section IV.C, design.md 5): opens the egress gate, announces the service
-    // addresses, makes the listeners live and promotes every connection, the busiest first. Call it once every
-    // tap ring has been drained. A second call does nothing.
+    // addresses, makes the listeners live and promotes every connection, the busiest first. Call it once
+    // every tap ring has been drained. A second call does nothing.
     PromotionReport promote(Instant now);
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
@@ -75,7 +75,8 @@ class Stack {
 
     std::size_t connection_count() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
-    // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the end.
+    // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
+    // end.
     std::vector<ConnectionSnapshot> snapshots(std::uint32_t& cursor, std::size_t limit) const;
     const Counters& counters() const;
 

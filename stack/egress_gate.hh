@@ -1,0 +1,36 @@
+// The one way out. While the gate is closed nothing leaves the replica (paper section IV.A.2).
+#pragma once
+
+#include "stack/counters.hh"
+#include "stack/interfaces.hh"
+
+namespace understudy::stack {
+
+class EgressGate {
+  public:
+    EgressGate(FrameSink& sink, Counters& counters, bool open)
+        : sink_(sink), counters_(counters), open_(open) {}
+
+    bool is_open() const { return open_; }
+    void open() { open_ = true; }
+
+    // Room for a frame; empty when the gate is closed or there is no buffer, each of them counted.
+    std::span<std::byte> reserve(std::size_t length) {
+        if (!open_) {
+            ++counters_.withheld_frames;
+            return {};
+        }
+        const auto frame = sink_.reserve(length);
+        if (frame.empty()) ++counters_.drop_no_buffer;
+        return frame;
+    }
+    // Sends the frame that was reserved last.
+    void commit() { sink_.commit(); }
+
+  private:
+    FrameSink& sink_;
+    Counters& counters_;
+    bool open_;
+};
+
+}  // namespace understudy::stack

@@ -1,0 +1,31 @@
+// From a frame to a TCP segment: every refusal has its counter.
+#pragma once
+
+#include <optional>
+
+#include "stack/counters.hh"
+#include "stack/settings.hh"
+#include "stack/stack.hh"
+#include "stack/tcp/segment.hh"
+#include "stack/wire/ethernet.hh"
+#include "stack/wire/ipv4.hh"
+
+namespace understudy::stack {
+
+// A frame whose network header was read and checked. `payload` is trimmed to the IP length: Ethernet padding
+// is not data.
+struct IpPacket {
+    wire::EthernetHeader link;
+    wire::Ipv4Header header;
+    wire::Bytes payload;
+};
+
+// Reads link and network header. A frame shorter than its IP length is a cut capture and counts as lost.
+std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
+                                Counters& counters);
+
+// Reads and checks a TCP segment. `remote` and `local` are set by who sent it: the client is remote.
+std::optional<tcp::Segment> read_tcp(const IpPacket& packet, Source source, const ShadowSettings& settings,
+                                     Counters& counters);
+
+}  // namespace understudy::stack

@@ -1,0 +1,48 @@
+// Bytes that arrived before an earlier one (RFC 9293 3.10.7.4, seventh).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "stack/seq.hh"
+#include "stack/wire/tcp.hh"
+
+namespace understudy::stack {
+
+// Ranges of a sequence space beyond its in-order edge, each with its bytes; disjoint, never adjacent, in
+// order. The first copy of a byte stays: a later one cannot change what was seen.
+class Reassembly {
+  public:
+    bool empty() const { return ranges_.empty(); }
+    std::uint32_t bytes() const { return bytes_; }
+    std::size_t range_count() const { return ranges_.size(); }
+
+    // Adds the bytes that start at `begin`. False, and nothing is added, when they would make more than
+    // `byte_limit` bytes or more than `range_limit` ranges wait.
+    bool insert(Seq begin, std::span<const std::byte> bytes, std::uint32_t byte_limit,
+                std::size_t range_limit);
+
+    // Drops what lies before `edge`; then, if bytes begin exactly at `edge`, returns them, else nothing. They
+    // stay valid until the next call; take them with pop_front.
+    std::span<const std::byte> front_at(Seq edge);
+    void pop_front();
+
+    // The end of the last range; only while not empty.
+    Seq highest() const;
+    // The waiting ranges as SACK blocks, the one that holds `latest` first (RFC 2018 4), at most `limit`.
+    std::size_t sack_blocks(Seq latest, std::span<wire::SeqRange> out) const;
+
+  private:
+    struct Range {
+        Seq begin;
+        std::vector<std::byte> bytes;
+        Seq end() const { return begin + static_cast<std::uint32_t>(bytes.size()); }
+    };
+
+    std::vector<Range> ranges_;
+    std::uint32_t bytes_ = 0;
+};
+
+}  // namespace understudy::stack

@@ -1,0 +1,382 @@
+#include "stack/stack.hh"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+#include "stack/ingress.hh"
+#include "stack/tcp/core.hh"
+#include "stack/wire/arp.hh"
+#include "stack/wire/icmp.hh"
+
+namespace understudy::stack {
+namespace {
+
+using tcp::Connection;
+using tcp::Core;
+using tcp::Segment;
+
+const Settings& validated(const Settings& settings) {
+    const auto require = [](bool ok, const char* what) {
+        if (!ok) throw std::invalid_argument(what);
+    };
+    require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
+    require(settings.max_connections > 0, "max_connections must be at least 1");
+    require(settings.tcp.window_scale <= 14, "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
+    require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
+    for (const Endpoint& service : settings.services)
+        require(service.address.is_v4() && service.port != 0, "a service needs an IPv4 address and a port");
+    return settings;
+}
+
+}  // namespace
+
+struct Stack::Impl {
+    Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
+        : core(validated(settings), sink, events, random) {}
+
+    Core core;
+    std::vector<Duration> announcements_due;  // after master_since, soonest last
+
+    bool is_master() const { return core.mode == Mode::master; }
+    void receive_burst(std::span<const ReceivedFrame> burst);
+    std::optional<Segment> read_frame(const ReceivedFrame& frame);
+    void on_arp(wire::Bytes packet);
+    void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
+    void dispatch(Connection* c, const Segment& segment);
+    void announce();
+    void send_arp(const LinkAddress& destination, const wire::ArpPacket& arp);
+    ConnectionSnapshot snapshot_of(const Connection& c) const;
+};
+
+// Three passes over a burst: read every header, look up every flow, then run every segment.
+void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
+    std::array<Segment, FlowTable::max_burst> segments;
+    std::array<FlowKey, FlowTable::max_burst> keys;
+    std::array<std::uint32_t, FlowTable::max_burst> found;
+    std::size_t count = 0;
+    for (const ReceivedFrame& frame : burst) {
+        if (auto segment = read_frame(frame)) {
+            keys[count] = core.key_of(segment->remote, segment->local);
+            segments[count++] = *segment;
+        }
+    }
+    core.table.flows().find_burst(std::span(keys).first(count), found);
+    const std::uint64_t version = core.table.flows().version();
+    for (std::size_t i = 0; i < count; ++i) {
+        if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
+        Core::Batch batch(core);
+        dispatch(found[i] == FlowTable::none ? nullptr : &core.table.at(found[i]), segments[i]);
+    }
+}
+
+std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
+    Counters& counters = core.counters;
+    ++counters.frames_received;
+    if (frame.source == Source::service && !is_master()) {
+        ++counters.drop_silent;  // ARP included: the address is the primary's
+        return std::nullopt;
+    }
+    const auto link = wire::parse_ethernet(frame.bytes);
+    if (!link) {
+        ++counters.drop_malformed_ethernet;
+        return std::nullopt;
+    }
+    if (frame.source == Source::service && link->destination != core.settings.link_address &&
+        !link->destination.is_group()) {
+        ++counters.drop_not_ours;
+        return std::nullopt;
+    }
+    if (link->type == wire::EtherType::arp && frame.source == Source::service) {
+        on_arp(frame.bytes.subspan(wire::ethernet_header_length));
+        return std::nullopt;
+    }
+    if (link->type != wire::EtherType::ipv4) {
+        ++counters.drop_ether_type;
+        return std::nullopt;
+    }
+    const auto packet = read_ip(frame, *link, counters);
+    if (!packet) return std::nullopt;
+    const bool from_primary = frame.source == Source::tap_from_primary;
+    if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
+        ++counters.drop_not_ours;
+        return std::nullopt;
+    }
+    if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
+        on_icmp(*packet, frame);
+        return std::nullopt;
+    }
+    if (packet->header.protocol != wire::IpProtocol::tcp) {
+        ++counters.drop_ip_protocol;
+        return std::nullopt;
+    }
+    auto segment = read_tcp(*packet, frame.source, core.settings.shadow, counters);
+    // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
+    if (segment && frame.source != Source::service && !core.is_service(segment->local)) {
+        ++counters.drop_no_service;
+        return std::nullopt;
+    }
+    return segment;
+}
+
+void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
+    if (is_master()) {
+        if (segment.source == Source::tap_from_primary)
+            ++core.counters.primary_frames_after_promotion;
+        else
+            tcp::master_input(core, c, segment);
+    } else if (segment.source == Source::tap_from_primary) {
+        tcp::shadow_primary_input(core, c, segment);
+    } else {
+        tcp::shadow_client_input(core, c, segment);
+    }
+}
+
+void Stack::Impl::on_arp(wire::Bytes bytes) {
+    const auto arp = wire::parse_arp(bytes);
+    if (!arp) {
+        ++core.counters.drop_malformed_arp;
+        return;
+    }
+    if (arp->operation != wire::ArpOperation::request || !core.local_address_index(arp->target)) return;
+    if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
+    send_arp(arp->sender_link, {wire::ArpOperation::reply, core.settings.link_address, arp->target,
+                                arp->sender_link, arp->sender});
+    ++core.counters.arp_replies_sent;
+}
+
+void Stack::Impl::send_arp(const LinkAddress& destination, const wire::ArpPacket& arp) {
+    const auto frame = core.gate.reserve(wire::ethernet_header_length + wire::arp_length);
+    if (frame.empty()) return;
+    wire::write_ethernet(frame, {destination, core.settings.link_address, wire::EtherType::arp});
+    wire::write_arp(frame.subspan(wire::ethernet_header_length), arp);
+    core.gate.commit();
+}
+
+// RFC 1122 3.2.2.6: answered with the same data.
+void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
+    if (!wire::is_valid_icmp(packet.payload)) {
+        ++core.counters.drop_malformed_icmp;
+        return;
+    }
+    if (wire::load8(packet.payload.data()) != wire::icmp_echo_request) {
+        ++core.counters.drop_icmp_type;
+        return;
+    }
+    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
+    const auto reply = core.gate.reserve(offset + packet.payload.size());
+    if (reply.empty()) return;
+    wire::write_ethernet(reply, {packet.link.source, core.settings.link_address, wire::EtherType::ipv4});
+    wire::Ipv4Header ip;
+    ip.source = packet.header.destination;
+    ip.destination = packet.header.source;
+    ip.protocol = wire::IpProtocol::icmp;
+    ip.identification = core.next_ip_identification++;
+    ip.total_length = static_cast<std::uint16_t>(
+        frame.bytes.size() < offset ? 0 : wire::ipv4_header_length + packet.payload.size());
+    wire::write_ipv4(reply.subspan(wire::ethernet_header_length), ip);
+    std::copy(packet.payload.begin(), packet.payload.end(),
+              reply.begin() + static_cast<std::ptrdiff_t>(offset));
+    wire::make_echo_reply(reply.subspan(offset));
+    core.gate.commit();
+    ++core.counters.icmp_echo_replies_sent;
+}
+
+// Gratuitous ARP in both forms (paper section IV.C): the request is always taken, the reply satisfies
+// receivers that only listen to replies.
+void Stack::Impl::announce() {
+    for (const IpAddress& address : core.local_addresses()) {
+        for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
+            send_arp(LinkAddress::broadcast(),
+                     wire::gratuitous_arp(operation, core.settings.link_address, address));
+            ++core.counters.arp_announcements_sent;
+        }
+    }
+}
+
+ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
+    ConnectionSnapshot s;
+    s.id = c.id();
+    s.client = core.remote_of(c);
+    s.service = core.local_of(c);
+    s.state = c.state;
+    s.coverage = c.coverage;
+    if (c.is_silent() && c.coverage == Coverage::covered) {
+        // Within the grace time it may still be reordering, but now it is not known to be identical.
+        if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
+        if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
+    }
+    s.detail = c.uncovered_at;
+    s.iss = c.iss.raw();
+    s.irs = c.irs.raw();
+    s.snd_una = c.snd_una.raw();
+    s.snd_nxt = c.snd_nxt.raw();
+    s.snd_wnd = c.snd_wnd;
+    s.rcv_nxt = c.rcv_nxt.raw();
+    s.rcv_wnd = c.rcv_edge > c.rcv_nxt ? distance(c.rcv_nxt, c.rcv_edge) : 0;
+    s.primary_ack = c.is_silent() ? c.shadow->primary_ack.raw() : 0;
+    s.app_nxt = c.send_queue.app_nxt().raw();
+    s.unread_bytes = c.unread.size();
+    s.cwnd = c.congestion.cwnd;
+    s.bytes_received = c.bytes_received;
+    s.bytes_sent = c.bytes_sent;
+    s.retransmitted_segments = c.retransmitted;
+    s.srtt = c.rtt.srtt();
+    s.rto = c.rtt.rto();
+    s.verified = c.verified;
+    return s;
+}
+
+Stack::Stack(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
+    : impl_(std::make_unique<Impl>(settings, sink, events, random)) {}
+
+Stack::~Stack() = default;
+
+void Stack::receive(std::span<const ReceivedFrame> burst, Instant now) {
+    impl_->core.now = now;
+    while (!burst.empty()) {
+        const std::size_t count = std::min(burst.size(), FlowTable::max_burst);
+        impl_->receive_burst(burst.first(count));
+        burst = burst.subspan(count);
+    }
+}
+
+void Stack::advance(Instant now) {
+    Core& core = impl_->core;
+    core.now = now;
+    auto& due = impl_->announcements_due;
+    while (!due.empty() && core.master_since + due.back() <= now) {
+        due.pop_back();
+        impl_->announce();
+    }
+    for (const std::uint32_t index : core.collect_due()) {
+        Connection& c = core.table.at(index);
+        if (!c.in_use) continue;
+        Core::Batch batch(core);
+        tcp::on_timer(core, c);
+    }
+}
+
+std::optional<Instant> Stack::next_deadline() const {
+    auto next = impl_->core.next_deadline();
+    if (!impl_->announcements_due.empty()) {
+        const Instant announcement = impl_->core.master_since + impl_->announcements_due.back();
+        next = next ? std::min(*next, announcement) : announcement;
+    }
+    return next;
+}
+
+Mode Stack::mode() const {
+    return impl_->core.mode;
+}
+
+PromotionReport Stack::promote(Instant now) {
+    Core& core = impl_->core;
+    PromotionReport report;
+    if (impl_->is_master()) return report;
+    core.now = now;
+    core.gate.open();
+    impl_->announce();
+    impl_->announcements_due = core.settings.announce_repeats;
+    std::sort(impl_->announcements_due.begin(), impl_->announcements_due.end(), std::greater<>());
+    core.mode = Mode::master;
+    core.master_since = now;
+    std::vector<std::pair<std::uint64_t, ConnectionId>> order;
+    order.reserve(core.table.size());
+    for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
+        const Connection& c = core.table.at(i);
+        if (c.in_use) order.emplace_back(c.bytes_received + c.bytes_sent, c.id());
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    Core::Batch batch(core);
+    for (const auto& [bytes, id] : order) {
+        Connection* c = core.table.find(id);
+        if (c == nullptr) continue;
+        switch (tcp::promote_connection(core, *c)) {
+            case tcp::Promoted::carried_on:
+                ++report.promoted;
+                break;
+            case tcp::Promoted::half_open:
+                ++report.half_open;
+                break;
+            case tcp::Promoted::reset:
+                ++report.reset;
+                break;
+        }
+    }
+    return report;
+}
+
+void Stack::announce(Instant now) {
+    impl_->core.now = now;
+    if (impl_->is_master()) impl_->announce();
+}
+
+std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
+                                           const LinkAddress& remote_link, Instant now) {
+    Core& core = impl_->core;
+    core.now = now;
+    if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
+    const Connection* c = tcp::open_active(core, local, remote, remote_link);
+    if (c == nullptr) return std::nullopt;
+    return c->id();
+}
+
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    Connection* c = impl_->core.table.find(id);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes);
+}
+
+std::size_t Stack::send_room(ConnectionId id) const {
+    const Connection* c = impl_->core.table.find(id);
+    return c == nullptr ? 0 : tcp::app_send_room(impl_->core, *c);
+}
+
+void Stack::shutdown_send(ConnectionId id, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_shutdown_send(impl_->core, *c);
+}
+
+void Stack::abort(ConnectionId id, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_abort(impl_->core, *c);
+}
+
+void Stack::resume_receive(ConnectionId id, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_resume_receive(impl_->core, *c);
+}
+
+std::size_t Stack::connection_count() const {
+    return impl_->core.table.size();
+}
+
+std::optional<ConnectionSnapshot> Stack::snapshot(ConnectionId id) const {
+    const Connection* c = impl_->core.table.find(id);
+    if (c == nullptr) return std::nullopt;
+    return impl_->snapshot_of(*c);
+}
+
+std::vector<ConnectionSnapshot> Stack::snapshots(std::uint32_t& cursor, std::size_t limit) const {
+    std::vector<ConnectionSnapshot> result;
+    const std::uint32_t end = impl_->core.table.index_end();
+    for (; cursor < end && result.size() < limit; ++cursor) {
+        const Connection& c = impl_->core.table.at(cursor);
+        if (c.in_use) result.push_back(impl_->snapshot_of(c));
+    }
+    if (cursor >= end) cursor = 0;
+    return result;
+}
+
+const Counters& Stack::counters() const {
+    return impl_->core.counters;
+}
+
+}  // namespace understudy::stack

@@ -1,0 +1,104 @@
+// What the application asks for (RFC 9293 3.10.2 to 3.10.5), one entry for both modes.
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+// The peer has acknowledged bytes that nobody here had seen: those the application has written by now are
+// done with, the rest is jumped over as it is written.
+void apply_parked_ack(Core& core, Connection& c) {
+    if (!c.ack_parked || c.is_silent()) return;
+    const Seq ack = min(c.parked_ack, c.send_queue.end());
+    if (ack > c.snd_una) {
+        c.snd_una = ack;
+        c.snd_nxt = max(c.snd_nxt, ack);
+        c.snd_max = max(c.snd_max, ack);
+    }
+    if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
+    c.send_queue.release(c.snd_una, false);
+    core.arm(c);
+}
+
+// Output beyond the primary's end, or different from the primary's, ends coverage; after promotion it ends
+// the connection, for the client holds bytes that the application never wrote.
+void on_divergence(Core& core, Connection& c, Seq at) {
+    uncover(core, c, Coverage::diverged, distance(c.iss + 1, at));
+    if (c.is_silent()) return;
+    c.life_at = core.now;  // not here: the application is in the middle of a call
+    core.arm(c);
+}
+
+}  // namespace
+
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes) {
+    if (c.send_shut || bytes.empty()) return 0;
+    if (!tracks_output(c)) {
+        c.bytes_sent += bytes.size();
+        return bytes.size();
+    }
+    const SendQueue::Written written = c.send_queue.write_app(bytes, core.settings.tcp.send_buffer_bytes);
+    c.bytes_sent += written.taken;
+    c.send_blocked = written.taken < bytes.size();
+    if (written.differs_at) on_divergence(core, c, *written.differs_at);
+    const bool primary_ended = c.is_silent() ? c.shadow->has_primary_fin : c.promoted && c.fin_queued;
+    const Seq primary_fin = c.is_silent() ? c.shadow->primary_fin : c.fin_seq;
+    if (primary_ended && c.send_queue.app_nxt() > primary_fin) on_divergence(core, c, primary_fin);
+    if (c.is_silent()) {
+        // Ends the connection where the primary's end was all that it waited for.
+        if (apply_client_acks(core, c)) (void)finish_if_done(core, c);
+        return written.taken;
+    }
+    apply_parked_ack(core, c);
+    core.mark_dirty(c);
+    return written.taken;
+}
+
+std::size_t app_send_room(const Core& core, const Connection& c) {
+    if (c.send_shut) return 0;
+    const std::uint32_t limit = core.settings.tcp.send_buffer_bytes;
+    if (!tracks_output(c)) return limit;
+    const std::uint32_t fresh = limit > c.send_queue.bytes() ? limit - c.send_queue.bytes() : 0;
+    return distance(c.send_queue.app_nxt(), c.send_queue.end()) + fresh;
+}
+
+void app_shutdown_send(Core& core, Connection& c) {
+    if (c.send_shut) return;
+    c.send_shut = true;
+    c.send_blocked = false;
+    if (c.is_silent()) {
+        // No FIN until the primary's is seen, or until we serve (rules.md 10).
+        if (c.send_queue.app_nxt() < c.send_queue.primary_nxt())
+            on_divergence(core, c, c.send_queue.app_nxt());
+        (void)finish_if_done(core, c);
+        return;
+    }
+    if (!c.fin_queued) {
+        c.fin_queued = true;
+        c.fin_seq = c.send_queue.end();
+    }
+    core.mark_dirty(c);
+    (void)finish_if_done(core, c);
+}
+
+void app_abort(Core& core, Connection& c) {
+    if (!c.is_silent() && c.state != State::time_wait && c.state != State::syn_sent)
+        send_reset(core, c, c.snd_nxt);
+    core.finish(c, CloseReason::aborted);
+}
+
+void app_resume_receive(Core& core, Connection& c) {
+    if (!offer_unread(core, c) || c.is_silent()) return;
+    // Tell the peer only of a window that is worth a segment (RFC 9293 3.8.6.2.2).
+    const std::uint32_t room = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
+    const Seq wanted = c.rcv_nxt + room;
+    const std::uint32_t step = std::min<std::uint32_t>(2u * c.mss, c.receive_limit / 2);
+    const std::uint32_t window = c.rcv_edge > c.rcv_nxt ? distance(c.rcv_nxt, c.rcv_edge) : 0;
+    if (wanted > c.rcv_edge && distance(c.rcv_edge, wanted) >= step && window < c.receive_limit / 2) {
+        c.ack_now = true;
+        core.mark_dirty(c);
+    }
+}
+
+}  // namespace understudy::stack::tcp

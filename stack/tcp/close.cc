@@ -1,0 +1,69 @@
+// The closing half of the state diagram (RFC 9293 3.6). While silent the primary's FIN stands for our own.
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+void enter_time_wait(Core& core, Connection& c, Duration linger) {
+    core.set_state(c, State::time_wait);
+    c.retransmit_at = never;
+    c.life_at = core.now + (c.is_silent() ? core.settings.shadow.closed_linger : linger);
+    core.arm(c);
+}
+
+}  // namespace
+
+void on_peer_fin(Core& core, Connection& c) {
+    switch (c.state) {
+        case State::established:
+            core.set_state(c, State::close_wait);
+            break;
+        case State::fin_wait_1:
+            core.set_state(c, State::closing);
+            break;
+        case State::fin_wait_2:
+            enter_time_wait(core, c, core.settings.tcp.time_wait);
+            break;
+        default:
+            break;
+    }
+}
+
+void on_fin_sent(Core& core, Connection& c) {
+    if (c.state == State::established)
+        core.set_state(c, State::fin_wait_1);
+    else if (c.state == State::close_wait)
+        core.set_state(c, State::last_ack);
+}
+
+void on_fin_acked(Core& core, Connection& c) {
+    if (c.state == State::fin_wait_1)
+        core.set_state(c, State::fin_wait_2);
+    else if (c.state == State::closing)
+        enter_time_wait(core, c, core.settings.tcp.time_wait);
+    else if (c.state == State::last_ack)
+        enter_time_wait(core, c, Duration::zero());  // CLOSED, but for what the application has not read
+}
+
+bool finish_if_done(Core& core, Connection& c) {
+    if (c.is_silent() && c.shadow->primary_reset) {
+        // The application hears of the reset once it has written what the primary had written (rules.md 10).
+        if (c.send_queue.app_nxt() < c.send_queue.primary_nxt()) return true;
+        core.finish(c, CloseReason::reset_by_primary);
+        return false;
+    }
+    if (c.state != State::time_wait) return true;
+    if (c.announced) {
+        if (!c.unread.empty() || !c.peer_close_told || !c.send_shut) return true;
+        const ConnectionId id = c.id();
+        c.announced = false;
+        ++core.counters.connections_closed;
+        core.events.closed(id, CloseReason::finished);
+        if (core.table.find(id) == nullptr) return false;
+    }
+    if (c.life_at > core.now) return true;
+    core.finish(c, CloseReason::finished);
+    return false;
+}
+
+}  // namespace understudy::stack::tcp

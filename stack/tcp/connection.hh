@@ -1,0 +1,154 @@
+// One connection: the transmission control block of RFC 9293 3.3.1, and what shadowing adds to it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "stack/address.hh"
+#include "stack/byte_queue.hh"
+#include "stack/congestion_control.hh"
+#include "stack/flow_table.hh"
+#include "stack/interfaces.hh"
+#include "stack/reassembly.hh"
+#include "stack/rtt.hh"
+#include "stack/send_queue.hh"
+#include "stack/seq.hh"
+#include "stack/snapshot.hh"
+#include "stack/time.hh"
+
+namespace understudy::stack::tcp {
+
+inline constexpr Instant never = Instant::max();
+inline constexpr std::uint16_t default_mss = 536;  // RFC 9293 3.7.1
+
+// What a silent connection knows of the primary; gone after promotion.
+//
+// The sequence spaces, as the mirror shows them:
+//
+//   client → primary      primary_ack ≤ rcv_nxt     the primary cannot acknowledge what the client did not
+//   send;
+//                                                   beyond rcv_nxt it proves a hole in the mirror
+//   primary → client      snd_una ≤ snd_nxt         snd_nxt is the end of what the primary was seen to send;
+//                                                   an ACK beyond it is parked until the bytes appear
+struct Shadow {
+    // A client's SYN, kept until the primary's SYN/ACK says whether it counts.
+    struct ClientSyn {
+        bool seen = false;
+        Seq isn;
+        std::uint16_t mss = 0;
+        bool window_scale_present = false;
+        std::uint8_t window_scale = 0;
+        bool sack_permitted = false;
+        bool timestamps_present = false;
+        std::uint32_t tsval = 0;
+    };
+
+    ClientSyn syn;
+    ClientSyn next_syn;  // a later SYN from the same ports: they may be reused
+    Seq primary_ack;     // highest acknowledgement of the primary
+    Seq primary_fin;     // its FIN, if has_primary_fin
+    std::uint16_t primary_mss = 0;
+    std::uint32_t primary_tsval = 0;
+    Instant primary_tsval_at{};
+    Instant hole_since = never;
+    Instant gap_since =
+        never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
+    std::uint32_t max_flight = 0;
+    bool has_primary_fin = false;
+    bool seeded = false;
+    bool primary_reset = false;  // the primary ended it with RST; the application may still be behind
+    Reassembly from_primary;     // primary bytes that wait for earlier ones
+};
+
+struct Connection {
+    // Read for every segment.
+    FlowKey key;
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    State state = State::syn_received;
+    Coverage coverage = Coverage::covered;
+    LinkAddress peer_link;  // where its frames go
+
+    bool in_use : 1 = false;
+    bool active_open : 1 = false;
+    bool announced : 1 = false;       // the application knows it
+    bool dirty : 1 = false;           // waits for output
+    bool timestamps : 1 = false;      // RFC 7323 3.2, negotiated
+    bool sack : 1 = false;            // RFC 2018, negotiated
+    bool window_scaling : 1 = false;  // RFC 7323 2.2, negotiated
+    bool ack_now : 1 = false;
+    bool in_recovery : 1 = false;  // RFC 6582
+    bool rtt_timed : 1 = false;
+    bool peer_fin_seen : 1 = false;
+    bool peer_fin_taken : 1 = false;  // rcv_nxt is past it
+    bool peer_close_told : 1 = false;
+    bool send_shut : 1 = false;     // the application will write no more
+    bool fin_queued : 1 = false;    // our FIN stands at fin_seq
+    bool send_blocked : 1 = false;  // the application waits for writable()
+    bool promoted : 1 = false;
+    bool verified : 1 = false;
+    bool service_seen : 1 = false;  // its frames reach the service port
+    bool ack_parked : 1 = false;    // parked_ack is ahead of what is known of our stream
+
+    // Send sequence variables: snd_una ≤ snd_nxt ≤ snd_max.
+    Seq iss;
+    Seq snd_una;
+    Seq snd_nxt;
+    Seq snd_max;  // the end of what was ever sent; snd_nxt is behind it after a time-out
+    Seq snd_wl1;
+    Seq snd_wl2;
+    Seq fin_seq;
+    Seq recover;     // RFC 6582: the recovery ends here
+    Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
+    std::uint32_t snd_wnd = 0;
+    std::uint32_t max_snd_wnd = 0;
+
+    // Receive sequence variables: rcv_nxt ≤ rcv_edge; the edge, once advertised, never moves back.
+    Seq irs;
+    Seq rcv_nxt;
+    Seq rcv_edge;
+    Seq last_ack_sent;
+    Seq peer_fin;
+    Seq latest_out_of_order;  // RFC 2018 4: the first SACK block holds it
+    std::uint32_t receive_limit = 0;
+
+    std::uint32_t ts_recent = 0;
+    std::uint32_t ts_offset = 0;
+    std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
+
+    std::uint16_t mss = default_mss;  // largest payload without options
+    std::uint8_t snd_scale = 0;
+    std::uint8_t rcv_scale = 0;
+    std::uint8_t ttl = 64;
+    std::uint8_t unacked_segments = 0;
+    std::uint8_t duplicate_acks = 0;
+    std::uint8_t handshake_sent = 0;
+
+    CongestionState congestion;
+    RttEstimator rtt;
+    Seq rtt_seq;
+    Instant rtt_at{};
+    Instant progress_at{};  // when snd_una last moved, or sending began
+
+    Instant retransmit_at = never;  // retransmission, window probe or handshake
+    Instant ack_at = never;
+    Instant life_at = never;  // TIME-WAIT, and while silent: grace times
+
+    SendQueue send_queue;
+    ByteQueue unread;
+    std::unique_ptr<Reassembly> out_of_order;
+    std::unique_ptr<Shadow> shadow;
+
+    std::uint64_t bytes_received = 0;
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t uncovered_at = 0;  // stream offset
+    std::uint32_t retransmitted = 0;
+
+    ConnectionId id() const { return {index, generation}; }
+    std::uint32_t flight() const { return distance(snd_una, snd_nxt); }
+    bool is_silent() const { return shadow != nullptr; }
+    bool is_synchronized() const { return state != State::syn_sent && state != State::syn_received; }
+};
+static_assert(sizeof(Connection) <= 448, "an idle connection must stay small: bytes are held on demand");
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,124 @@
+#include "stack/tcp/core.hh"
+
+#include <algorithm>
+#include <cassert>
+
+#include "stack/new_reno.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+const NewReno new_reno;
+
+std::vector<IpAddress> distinct_addresses(const Settings& settings) {
+    std::vector<IpAddress> addresses = settings.addresses;
+    for (const Endpoint& service : settings.services)
+        if (std::find(addresses.begin(), addresses.end(), service.address) == addresses.end())
+            addresses.push_back(service.address);
+    return addresses;
+}
+
+// The edges of RFC 9293 figure 5, with those that a segment carrying ACK and FIN together takes at once.
+bool is_legal(State from, State to) {
+    using enum State;
+    switch (from) {
+        case syn_sent:
+            return to == established || to == syn_received;
+        case syn_received:
+            return to == established || to == fin_wait_1 || to == close_wait;
+        case established:
+            return to == fin_wait_1 || to == close_wait;
+        case fin_wait_1:
+            return to == fin_wait_2 || to == closing || to == time_wait;
+        case fin_wait_2:
+            return to == time_wait;
+        case close_wait:
+            return to == last_ack;
+        case closing:
+            return to == time_wait;
+        case last_ack:
+            return to == time_wait;  // only to let the application read the rest
+        case time_wait:
+            return false;
+    }
+    return false;
+}
+
+}  // namespace
+
+Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource& random)
+    : settings(s),
+      gate(sink, counters, s.initial_mode == Mode::master),
+      events(e),
+      sequence(random),
+      table(random.next(), s.max_connections),
+      congestion(new_reno),
+      mode(s.initial_mode),
+      local_addresses_(distinct_addresses(s)) {}
+
+std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
+    const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
+    if (at == local_addresses_.end()) return std::nullopt;
+    return static_cast<std::uint32_t>(at - local_addresses_.begin());
+}
+
+bool Core::is_service(const Endpoint& endpoint) const {
+    return std::find(settings.services.begin(), settings.services.end(), endpoint) != settings.services.end();
+}
+
+FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {
+    const auto index = local_address_index(local.address);
+    assert(index.has_value());
+    return {remote.address, remote.port, local.port, *index};
+}
+
+Endpoint Core::local_of(const Connection& c) const {
+    return {local_addresses_[c.key.local_address], c.key.local_port};
+}
+
+void Core::set_state(Connection& c, State next) {
+    assert(is_legal(c.state, next));
+    c.state = next;
+}
+
+void Core::arm(const Connection& c) {
+    const Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
+    if (first != never) wheel_.arm(c.index, first);
+}
+
+void Core::mark_dirty(Connection& c) {
+    if (c.dirty || c.is_silent()) return;
+    c.dirty = true;
+    dirty_.push_back(c.id());
+}
+
+void Core::flush() {
+    if (batch_depth_ != 0) return;
+    // Output may call the application (writable), whose calls mark more connections: walk by index.
+    ++batch_depth_;
+    for (std::size_t i = 0; i < dirty_.size(); ++i) {
+        Connection* c = table.find(dirty_[i]);
+        if (c == nullptr) continue;
+        c->dirty = false;
+        output(*this, *c);
+    }
+    dirty_.clear();
+    --batch_depth_;
+}
+
+void Core::finish(Connection& c, CloseReason reason) {
+    const ConnectionId id = c.id();
+    if (c.announced) {
+        // The application may call back with this id: it finds a connection that takes no more.
+        c.announced = false;
+        c.send_shut = true;
+        ++counters.connections_closed;
+        events.closed(id, reason);
+    }
+    if (Connection* still = table.find(id)) {
+        wheel_.cancel(still->index);
+        table.destroy(*still);
+    }
+}
+
+}  // namespace understudy::stack::tcp

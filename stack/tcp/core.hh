@@ -1,0 +1,172 @@
+// What the parts of TCP share on one core: settings, time, table, timers, and the way out to network and
+// application.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "stack/congestion_control.hh"
+#include "stack/counters.hh"
+#include "stack/egress_gate.hh"
+#include "stack/interfaces.hh"
+#include "stack/isn.hh"
+#include "stack/settings.hh"
+#include "stack/tcp/connection.hh"
+#include "stack/tcp/connection_table.hh"
+#include "stack/tcp/segment.hh"
+#include "stack/timer_wheel.hh"
+
+namespace understudy::stack::tcp {
+
+class Core {
+  public:
+    Core(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random);
+
+    const Settings settings;
+    Counters counters;
+    EgressGate gate;
+    ConnectionEvents& events;
+    SequenceGenerator sequence;
+    ConnectionTable table;
+    const CongestionControl& congestion;
+    Instant now{};
+    Mode mode;
+    Instant master_since = never;
+    std::uint16_t next_ip_identification = 0;
+
+    // Every address of this host, services first or not: flows are keyed by the index.
+    const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
+    std::optional<std::uint32_t> local_address_index(const IpAddress& address) const;
+    bool is_service(const Endpoint& endpoint) const;
+    // `local` must have one of our addresses.
+    FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
+    Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
+    Endpoint local_of(const Connection& c) const;
+
+    // Moves a connection to `next`; asserts that RFC 9293 3.3.2 has such an edge.
+    void set_state(Connection& c, State next);
+    // Arms the wheel for the earliest of the connection's deadlines. Call it after setting one.
+    void arm(const Connection& c);
+    const std::vector<std::uint32_t>& collect_due() { return wheel_.collect(now); }
+    std::optional<Instant> next_deadline() const { return wheel_.next(); }
+
+    // Notes that the connection may have something to send; flush() sees to it.
+    void mark_dirty(Connection& c);
+    // Runs output for every connection marked. Does nothing inside a call that will flush itself.
+    void flush();
+    // Ends a connection: tells the application, if it knows it, and frees the record. `c` is gone afterwards.
+    void finish(Connection& c, CloseReason reason);
+
+    // While one is alive, flush() waits: calls of the application from inside an event are collected.
+    class Batch {
+      public:
+        explicit Batch(Core& core) : core_(core) { ++core_.batch_depth_; }
+        ~Batch() {
+            if (--core_.batch_depth_ == 0) core_.flush();
+        }
+        Batch(const Batch&) = delete;
+        Batch& operator=(const Batch&) = delete;
+
+      private:
+        Core& core_;
+    };
+
+  private:
+    std::vector<IpAddress> local_addresses_;
+    TimerWheel wheel_;
+    std::vector<ConnectionId> dirty_;
+    int batch_depth_ = 0;
+};
+
+// --- The parts, one file each. Every function may end the connection; it then returns false, and the
+// reference is dead. ---
+
+// deliver.cc: bytes on their way to the application.
+
+// Takes the payload and FIN of a segment up to `edge`, in order or into reassembly, and hands the application
+// what is ready.
+[[nodiscard]] bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge);
+// Offers waiting bytes and the peer's FIN to the application.
+[[nodiscard]] bool offer_unread(Core& core, Connection& c);
+// The connection is established: tells the application.
+void announce_connection(Core& core, Connection& c);
+
+// close.cc: the closing half of the state diagram, one for both modes.
+
+// The peer's FIN was reached (RFC 9293 3.10.7.4, eighth).
+void on_peer_fin(Core& core, Connection& c);
+// Our FIN, or while silent the primary's, left.
+void on_fin_sent(Core& core, Connection& c);
+// It was acknowledged.
+void on_fin_acked(Core& core, Connection& c);
+// Tells the application that both sides are done, once it has read all.
+[[nodiscard]] bool finish_if_done(Core& core, Connection& c);
+
+// input.cc, handshake.cc: RFC 9293 3.10.7 as master.
+void master_input(Core& core, Connection* c, const Segment& segment);
+void listen_input(Core& core, const Segment& segment);
+void syn_sent_input(Core& core, Connection& c, const Segment& segment);
+// Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
+void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link);
+
+// ack.cc: acknowledgements, the send window, NewReno's recovery.
+
+// Processes SEG.ACK and SEG.WND (RFC 9293 3.10.7.4, fifth). False when the segment must be dropped.
+bool master_ack(Core& core, Connection& c, const Segment& segment);
+void update_send_window(Connection& c, const Segment& segment);
+// The send queue gives back what is acknowledged, and the application hears that there is room.
+void release_acked(Core& core, Connection& c);
+
+// output.cc: segments on their way out.
+
+// Sends all that window and congestion control allow, or the acknowledgement that is due.
+void output(Core& core, Connection& c);
+void send_handshake(Core& core, Connection& c);
+void send_ack(Core& core, Connection& c);
+void send_probe(Core& core, Connection& c);  // rules.md 23
+bool retransmit_first(Core& core, Connection& c);
+// Sends what the window takes, at least one byte (RFC 9293 3.8.6.1).
+void probe_window(Core& core, Connection& c);
+// RST with the given sequence number for a connection we hold.
+void send_reset(Core& core, const Connection& c, Seq seq);
+// RST in answer to a segment of no connection (RFC 9293 3.10.7.1).
+void send_reset_for(Core& core, const Segment& segment);
+std::uint32_t tsval_now(const Core& core, const Connection& c);
+// Room for payload in a segment with the options that data segments carry.
+std::uint32_t segment_room(const Connection& c);
+
+// timers.cc
+void on_timer(Core& core, Connection& c);
+
+// shadow_client.cc, shadow_primary.cc: what the mirror shows while silent.
+void shadow_client_input(Core& core, Connection* c, const Segment& segment);
+void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
+// Applies the client's ACKs to what is known of the primary's stream by now.
+[[nodiscard]] bool apply_client_acks(Core& core, Connection& c);
+// The handshake is complete as far as the mirror shows.
+[[nodiscard]] bool establish_shadow(Core& core, Connection& c);
+
+// coverage.cc: is the connection known to be identical?
+
+// Looks for holes and gaps and sets their grace time.
+void check_coverage(Core& core, Connection& c);
+void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// Whether our stream is still followed: once it cannot be continued, the application's output is only
+// swallowed.
+bool tracks_output(const Connection& c);
+// A silent connection's life_at has come.
+void on_shadow_timer(Core& core, Connection& c);
+
+// app_calls.cc: what the application asks for.
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
+std::size_t app_send_room(const Core& core, const Connection& c);
+void app_shutdown_send(Core& core, Connection& c);
+void app_abort(Core& core, Connection& c);
+void app_resume_receive(Core& core, Connection& c);
+
+// promote.cc
+enum class Promoted : std::uint8_t { carried_on, half_open, reset };
+Promoted promote_connection(Core& core, Connection& c);
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,75 @@
+// Whether a takeover would be invisible to a connection's client: never guessed (rules.md 1).
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+std::uint64_t& counter_of(Counters& counters, Coverage reason) {
+    switch (reason) {
+        case Coverage::hole:
+            return counters.holes;
+        case Coverage::uncompared:
+            return counters.uncompared;
+        case Coverage::too_old:
+            return counters.connections_too_old;
+        case Coverage::inferred:
+            return counters.connections_inferred;
+        default:
+            return counters.divergences;
+    }
+}
+
+}  // namespace
+
+void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
+    // The first reason is the one an operator needs; a half-open or inferred connection may still find a
+    // worse one.
+    if (c.coverage != Coverage::covered && c.coverage != Coverage::half_open &&
+        c.coverage != Coverage::inferred)
+        return;
+    c.coverage = reason;
+    c.uncovered_at = offset;
+    if (reason != Coverage::over_budget) ++counter_of(core.counters, reason);
+}
+
+bool tracks_output(const Connection& c) {
+    return c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
+           c.coverage == Coverage::inferred || c.coverage == Coverage::hole;
+}
+
+void check_coverage(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (!shadow.seeded || c.state == State::time_wait) return;
+    const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
+    const Seq proven_sent = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
+    const auto note = [&](Instant& since, bool present) {
+        if (!present)
+            since = never;
+        else if (since == never)
+            since = core.now;
+    };
+    note(shadow.hole_since, shadow.primary_ack > c.rcv_nxt);
+    note(shadow.gap_since, proven_sent > primary_nxt);
+    const Instant first = std::min(shadow.hole_since, shadow.gap_since);
+    if (!c.is_synchronized()) return;
+    c.life_at = first == never ? never : first + core.settings.shadow.hole_grace;
+    core.arm(c);
+}
+
+void on_shadow_timer(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    c.life_at = never;
+    if (c.state == State::time_wait || c.coverage == Coverage::too_old)
+        return core.finish(c, CloseReason::finished);
+    if (shadow.primary_reset) return core.finish(c, CloseReason::reset_by_primary);
+    if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
+    const Duration grace = core.settings.shadow.hole_grace;
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+}
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,126 @@
+// Bytes on their way to the application (RFC 9293 3.10.7.4, seventh and eighth).
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+constexpr std::size_t max_out_of_order_ranges = 64;
+
+// Gives in-order bytes to the application, or queues what it does not take.
+bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
+    c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
+    c.bytes_received += bytes.size();
+    std::size_t taken = 0;
+    if (c.announced && c.unread.empty()) {
+        const ConnectionId id = c.id();
+        taken = core.events.received(id, bytes);
+        if (core.table.find(id) == nullptr) return false;
+    }
+    c.unread.push(bytes.subspan(taken));
+    if (c.is_silent() && c.unread.size() > core.settings.shadow.lag_budget_bytes) {
+        ++core.counters.lag_budget_exceeded;
+        uncover(core, c, Coverage::over_budget, c.bytes_received - c.unread.size());
+        c.unread.clear();
+    }
+    return true;
+}
+
+bool deliver_reassembled(Core& core, Connection& c) {
+    while (c.out_of_order != nullptr) {
+        const wire::Bytes next = c.out_of_order->front_at(c.rcv_nxt);
+        if (next.empty()) {
+            if (c.out_of_order->empty()) c.out_of_order.reset();
+            break;
+        }
+        const ConnectionId id = c.id();
+        if (!deliver(core, c, next)) return false;
+        if (core.table.find(id) == nullptr) return false;
+        c.out_of_order->pop_front();
+    }
+    return true;
+}
+
+void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
+    if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
+    const std::uint32_t budget = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
+    if (!c.out_of_order->insert(begin, bytes, budget, max_out_of_order_ranges)) {
+        ++core.counters.drop_reassembly_full;
+        return;
+    }
+    ++core.counters.tcp_out_of_order;
+    c.latest_out_of_order = begin;
+}
+
+// The peer's FIN counts once all before it is here, and the handshake is complete. True when it was taken
+// now.
+bool take_fin(Core& core, Connection& c) {
+    if (!c.peer_fin_seen || c.peer_fin_taken || c.rcv_nxt != c.peer_fin || !c.is_synchronized()) return false;
+    c.peer_fin_taken = true;
+    c.rcv_nxt += 1;
+    c.out_of_order.reset();
+    on_peer_fin(core, c);
+    return true;
+}
+
+}  // namespace
+
+bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
+    if (c.coverage == Coverage::over_budget) return true;
+    Seq begin = segment.seq() + (segment.has(wire::TcpFlags::syn) ? 1 : 0);
+    wire::Bytes bytes = segment.payload;
+    Seq end = begin + static_cast<std::uint32_t>(bytes.size());
+    if (end > edge) {
+        end = max(begin, edge);
+        bytes = bytes.first(distance(begin, end));
+    } else if (segment.has(wire::TcpFlags::fin) && !c.peer_fin_seen && end >= c.rcv_nxt) {
+        c.peer_fin_seen = true;
+        c.peer_fin = end;
+    }
+    if (c.peer_fin_seen && end > c.peer_fin) {
+        end = max(begin, c.peer_fin);
+        bytes = bytes.first(distance(begin, end));
+    }
+    if (begin < c.rcv_nxt) {
+        bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
+        begin = c.rcv_nxt;
+        if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;
+    }
+    if (!bytes.empty()) {
+        if (begin == c.rcv_nxt) {
+            if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
+        } else {
+            keep_for_later(core, c, begin, bytes);
+        }
+    }
+    return take_fin(core, c) ? offer_unread(core, c) : true;
+}
+
+bool offer_unread(Core& core, Connection& c) {
+    if (!c.announced) return true;
+    take_fin(core, c);
+    const ConnectionId id = c.id();
+    while (!c.unread.empty()) {
+        const wire::Bytes piece = c.unread.view(0, c.unread.size())[0];
+        const std::size_t taken = core.events.received(id, piece);
+        if (core.table.find(id) == nullptr) return false;
+        c.unread.pop(static_cast<std::uint32_t>(taken));
+        if (taken < piece.size()) return true;
+    }
+    if (c.peer_fin_taken && !c.peer_close_told) {
+        c.peer_close_told = true;
+        core.events.peer_closed(id);
+        if (core.table.find(id) == nullptr) return false;
+    }
+    return finish_if_done(core, c);
+}
+
+void announce_connection(Core& core, Connection& c) {
+    c.announced = true;
+    ++core.counters.connections_opened;
+    if (c.active_open)
+        core.events.connected(c.id());
+    else
+        core.events.accepted(c.id(), core.remote_of(c), core.local_of(c));
+}
+
+}  // namespace understudy::stack::tcp

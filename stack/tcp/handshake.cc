@@ -1,0 +1,124 @@
+// Connections as they begin: passive and active open (RFC 9293 3.5 and 3.10.7.2, 3.10.7.3).
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+using wire::TcpFlags;
+
+void prepare(Core& core, Connection& c) {
+    const TcpSettings& tcp = core.settings.tcp;
+    const Endpoint local = core.local_of(c), remote = core.remote_of(c);
+    c.iss = core.sequence.initial(local, remote, core.now);
+    c.snd_una = c.iss;
+    c.snd_nxt = c.snd_max = c.iss + 1;
+    c.recover = c.iss;
+    c.send_queue.reset(c.iss + 1);
+    c.ts_offset = core.sequence.timestamp_offset(local, remote);
+    c.ts_first_own = tsval_now(core, c);
+    c.receive_limit = tcp.receive_buffer_bytes;
+    c.rtt = RttEstimator(tcp.rto_initial);
+    c.timestamps = tcp.timestamps;
+    c.sack = tcp.sack;
+    c.window_scaling = true;
+    c.rcv_scale = tcp.window_scale;
+    c.progress_at = core.now;
+    c.verified = true;
+}
+
+}  // namespace
+
+void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
+    c.timestamps = c.timestamps && peer.timestamps_present;
+    c.sack = c.sack && peer.sack_permitted;
+    c.window_scaling = c.window_scaling && peer.window_scale_present;
+    c.snd_scale = c.window_scaling ? peer.window_scale : 0;
+    if (!c.window_scaling) c.rcv_scale = 0;
+    c.mss =
+        std::min(peer.mss != 0 ? peer.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
+    if (c.timestamps) c.ts_recent = peer.tsval;
+    c.congestion.cwnd = core.settings.tcp.initial_window_segments * c.mss;
+}
+
+void listen_input(Core& core, const Segment& segment) {
+    if (segment.has(TcpFlags::rst)) return;
+    if (segment.has(TcpFlags::ack) || !segment.has(TcpFlags::syn)) {
+        send_reset_for(core, segment);
+        return;
+    }
+    Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
+    if (c == nullptr) {
+        ++core.counters.drop_table_full;
+        return;
+    }
+    prepare(core, *c);
+    c->state = State::syn_received;
+    c->peer_link = segment.link_source;
+    c->irs = segment.seq();
+    c->rcv_nxt = c->rcv_edge = segment.seq() + 1;
+    c->snd_wl1 = segment.seq();
+    c->snd_wnd = c->max_snd_wnd = segment.header.window;
+    c->service_seen = true;
+    negotiate(core, *c, segment.header.options);
+    send_handshake(core, *c);
+}
+
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link) {
+    const FlowKey key = core.key_of(remote, local);
+    if (core.table.find(key) != nullptr) return nullptr;
+    Connection* c = core.table.create(key);
+    if (c == nullptr) {
+        ++core.counters.drop_table_full;
+        return nullptr;
+    }
+    prepare(core, *c);
+    c->state = State::syn_sent;
+    c->active_open = true;
+    c->peer_link = link;
+    send_handshake(core, *c);
+    return c;
+}
+
+void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
+    const bool acceptable = segment.has(TcpFlags::ack) && segment.ack() > c.iss && segment.ack() <= c.snd_nxt;
+    if (segment.has(TcpFlags::ack) && !acceptable) {
+        ++core.counters.drop_bad_ack;
+        send_reset_for(core, segment);
+        return;
+    }
+    if (segment.has(TcpFlags::rst)) {
+        if (acceptable)
+            core.finish(c, CloseReason::refused);
+        else
+            ++core.counters.drop_bad_reset;
+        return;
+    }
+    if (!segment.has(TcpFlags::syn)) return;
+    c.irs = segment.seq();
+    c.rcv_nxt = c.rcv_edge = segment.seq() + 1;
+    c.rcv_edge = c.rcv_nxt + std::min<std::uint32_t>(c.receive_limit, 0xffff);
+    c.peer_link = segment.link_source;
+    negotiate(core, c, segment.header.options);
+    c.snd_wl1 = segment.seq();
+    c.snd_wnd = c.max_snd_wnd = segment.header.window;
+    if (!acceptable) {
+        // Simultaneous open (RFC 9293 3.5, figure 7).
+        core.set_state(c, State::syn_received);
+        send_handshake(core, c);
+        return;
+    }
+    c.snd_una = segment.ack();
+    c.snd_wl2 = segment.ack();
+    c.retransmit_at = never;
+    if (c.timestamps)
+        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - segment.header.options.tsecr),
+                     core.settings.tcp);
+    core.set_state(c, State::established);
+    c.ack_now = true;
+    core.mark_dirty(c);
+    announce_connection(core, c);
+}
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,116 @@
+// Silent → master for one connection (design.md 4 and 5): it goes on from what was observed.
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+bool can_be_carried_on(const Core& core, const Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    // Within the grace time a hole may still be reordering; at this moment it is a hole all the same.
+    if (shadow.hole_since != never || shadow.gap_since != never) return false;
+    return c.coverage == Coverage::covered ||
+           (c.coverage == Coverage::inferred && core.settings.shadow.cover_inferred);
+}
+
+Promoted reset(Core& core, Connection& c) {
+    // The acknowledgement of the client's latest segment is what it accepts (RFC 5961 3.2, rules.md 24).
+    send_reset(core, c, c.ack_parked || c.coverage == Coverage::too_old ? c.parked_ack : c.snd_una);
+    ++core.counters.connections_reset_at_promotion;
+    core.finish(c, CloseReason::uncovered);
+    return Promoted::reset;
+}
+
+// The primary's timestamp clock goes on from the last value the client may have seen (rules.md 11). Its rate
+// is taken as one tick a millisecond.
+void continue_timestamps(Core& core, Connection& c, const Shadow& shadow) {
+    const auto elapsed =
+        std::chrono::duration_cast<std::chrono::milliseconds>(core.now - shadow.primary_tsval_at);
+    const auto ticks = static_cast<std::uint32_t>(std::max<std::int64_t>(elapsed.count(), 1));
+    c.ts_offset = 0;
+    c.ts_offset = shadow.primary_tsval + ticks - tsval_now(core, c);
+    c.ts_first_own = tsval_now(core, c);
+}
+
+// A handshake that the primary left half open is completed (rules.md 25): with its own SYN/ACK if that was
+// seen.
+Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
+    const Endpoint local = core.local_of(c), remote = core.remote_of(c);
+    if (!shadow.seeded) {
+        wire::TcpOptions syn;
+        syn.mss = shadow.syn.mss;
+        syn.window_scale_present = shadow.syn.window_scale_present;
+        syn.window_scale = shadow.syn.window_scale;
+        syn.sack_permitted = shadow.syn.sack_permitted;
+        syn.timestamps_present = shadow.syn.timestamps_present;
+        syn.tsval = shadow.syn.tsval;
+        c.iss = core.sequence.initial(local, remote, core.now);
+        c.snd_una = c.iss;
+        c.snd_nxt = c.snd_max = c.iss + 1;
+        c.recover = c.iss;
+        c.send_queue.reset(c.iss + 1);
+        c.ts_offset = core.sequence.timestamp_offset(local, remote);
+        c.ts_first_own = tsval_now(core, c);
+        c.receive_limit = core.settings.tcp.receive_buffer_bytes;
+        c.timestamps = core.settings.tcp.timestamps;
+        c.sack = core.settings.tcp.sack;
+        c.window_scaling = true;
+        c.rcv_scale = core.settings.tcp.window_scale;
+        negotiate(core, c, syn);
+    }
+    c.coverage = Coverage::covered;
+    c.ack_parked = false;
+    c.rtt = RttEstimator(core.settings.tcp.rto_initial);
+    ++core.counters.handshakes_completed;
+    send_handshake(core, c);
+    return Promoted::half_open;
+}
+
+void resume_output(Core& core, Connection& c, const Shadow& shadow) {
+    c.snd_max = max(c.snd_nxt, c.snd_una);
+    c.recover = c.iss;
+    if (shadow.has_primary_fin) {
+        c.fin_queued = true;
+        c.fin_seq = shadow.primary_fin;
+    } else if (c.send_shut) {
+        c.fin_queued = true;
+        c.fin_seq = c.send_queue.end();
+    }
+    const std::uint32_t initial = core.settings.tcp.initial_window_segments * c.mss;
+    c.congestion.cwnd = std::max({initial, shadow.max_flight, distance(c.snd_una, c.snd_max)});
+    // What the primary sent and the client has not acknowledged goes out again at once, as the primary sent
+    // it.
+    c.snd_nxt = c.snd_una;
+    c.rtt_timed = false;
+    c.progress_at = core.now;
+    c.retransmit_at = never;
+}
+
+}  // namespace
+
+Promoted promote_connection(Core& core, Connection& c) {
+    const bool half_open = c.state == State::syn_received;
+    if (!half_open && !can_be_carried_on(core, c)) return reset(core, c);
+    const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on
+    c.promoted = true;
+    c.life_at = never;
+    if (shadow->seeded && c.timestamps) continue_timestamps(core, c, *shadow);
+    if (half_open) return complete_handshake(core, c, *shadow);
+    if (c.state == State::time_wait) {
+        c.life_at = core.now + core.settings.tcp.time_wait;
+        core.arm(c);
+        return Promoted::carried_on;
+    }
+    c.ack_parked = false;
+    resume_output(core, c, *shadow);
+    ++core.counters.connections_promoted;
+    // Data carries the acknowledgement of all that the mirror showed; without any, it goes alone. The probe
+    // asks the client for its own numbers (rules.md 23).
+    c.ack_now = true;
+    output(core, c);
+    send_probe(core, c);
+    return Promoted::carried_on;
+}
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,154 @@
+// Mirrored segments of a client: the shadow receives as the primary does (design.md 4).
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+using wire::TcpFlags;
+
+Shadow::ClientSyn read_syn(const Segment& segment) {
+    const wire::TcpOptions& options = segment.header.options;
+    Shadow::ClientSyn syn;
+    syn.seen = true;
+    syn.isn = segment.seq();
+    syn.mss = options.mss;
+    syn.window_scale_present = options.window_scale_present;
+    syn.window_scale = options.window_scale;
+    syn.sack_permitted = options.sack_permitted;
+    syn.timestamps_present = options.timestamps_present;
+    syn.tsval = options.tsval;
+    return syn;
+}
+
+// A handshake begins. The connection waits for the primary's SYN/ACK; client segments that overtake it wait
+// in it.
+void on_client_syn(Core& core, Connection* c, const Segment& segment) {
+    const Shadow::ClientSyn syn = read_syn(segment);
+    if (c != nullptr) {
+        Shadow& shadow = *c->shadow;
+        if (syn.isn == c->irs && shadow.syn.seen) return;  // sent again
+        if (shadow.seeded || c->coverage == Coverage::too_old) {
+            shadow.next_syn = syn;  // the primary's SYN/ACK decides whether the ports are used anew
+            return;
+        }
+        core.finish(*c, CloseReason::evicted);
+    }
+    c = core.table.create(core.key_of(segment.remote, segment.local));
+    if (c == nullptr) {
+        ++core.counters.drop_table_full;
+        return;
+    }
+    c->shadow = std::make_unique<Shadow>();
+    c->shadow->syn = syn;
+    c->state = State::syn_received;
+    c->coverage = Coverage::half_open;
+    c->irs = syn.isn;
+    c->rcv_nxt = c->rcv_edge = syn.isn + 1;
+    c->ts_recent = syn.tsval;
+    c->snd_wl1 = syn.isn;
+    c->snd_wnd = c->max_snd_wnd = segment.header.window;
+    c->peer_link = segment.link_source;
+    c->life_at = core.now + core.settings.shadow.half_open_timeout;
+    core.arm(*c);
+}
+
+// A connection that began before the replica watched: only what a RST at takeover needs is kept (rules.md
+// 24).
+void on_older_connection(Core& core, Connection* c, const Segment& segment) {
+    if (segment.has(TcpFlags::rst)) {
+        if (c != nullptr) core.finish(*c, CloseReason::reset_by_peer);
+        return;
+    }
+    if (!segment.has(TcpFlags::ack)) return;
+    if (c == nullptr) {
+        if (segment.has(TcpFlags::fin)) return;
+        c = core.table.create(core.key_of(segment.remote, segment.local));
+        if (c == nullptr) {
+            ++core.counters.drop_table_full;
+            return;
+        }
+        c->shadow = std::make_unique<Shadow>();
+        c->state = State::established;
+        c->peer_link = segment.link_source;
+        uncover(core, *c, Coverage::too_old, 0);
+    }
+    c->snd_una = c->parked_ack = segment.ack();
+    c->rcv_nxt = segment.end();
+    if (segment.has(TcpFlags::fin)) {
+        c->life_at = core.now + core.settings.shadow.closed_linger;
+        core.arm(*c);
+    }
+}
+
+void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
+    if (!segment.has(TcpFlags::ack)) return;
+    if (!c.ack_parked || segment.ack() > c.parked_ack) c.parked_ack = segment.ack();
+    c.ack_parked = true;
+    update_send_window(c, segment);
+    if (c.shadow->seeded && c.parked_ack > c.snd_nxt) ++core.counters.client_acks_parked;
+}
+
+void note_newest_timestamp(Connection& c, const Segment& segment) {
+    const wire::TcpOptions& options = segment.header.options;
+    if (options.timestamps_present && static_cast<std::int32_t>(options.tsval - c.ts_recent) > 0)
+        c.ts_recent = options.tsval;
+}
+
+}  // namespace
+
+bool apply_client_acks(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (!c.ack_parked || !c.is_synchronized()) return true;
+    const bool fin_acked = shadow.has_primary_fin && c.parked_ack > shadow.primary_fin &&
+                           c.send_queue.primary_nxt() == shadow.primary_fin;
+    const Seq known = c.send_queue.end() + (fin_acked ? 1 : 0);
+    const Seq ack = min(c.parked_ack, known);
+    if (ack > c.snd_una) {
+        if (c.rtt_timed && ack >= c.rtt_seq) {
+            c.rtt.sample(core.now - c.rtt_at, core.settings.tcp);
+            c.rtt_timed = false;
+        }
+        c.snd_una = ack;
+    }
+    if (fin_acked) on_fin_acked(core, c);
+    const ConnectionId id = c.id();
+    release_acked(core, c);
+    return core.table.find(id) != nullptr;
+}
+
+bool establish_shadow(Core& core, Connection& c) {
+    if (c.is_synchronized()) return true;
+    core.set_state(c, State::established);
+    if (c.coverage == Coverage::half_open) c.coverage = Coverage::covered;
+    c.life_at = never;
+    c.snd_una = c.iss + 1;
+    const ConnectionId id = c.id();
+    announce_connection(core, c);
+    return core.table.find(id) != nullptr && offer_unread(core, c);
+}
+
+void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
+    if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
+    if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
+    if (segment.has(TcpFlags::rst)) {
+        if (segment.seq() == c->rcv_nxt ||
+            (c->out_of_order != nullptr && segment.seq() == c->out_of_order->highest()))
+            core.finish(*c, CloseReason::reset_by_peer);
+        else
+            ++core.counters.drop_bad_reset;
+        return;
+    }
+    note_newest_timestamp(*c, segment);
+    note_acknowledgement(core, *c, segment);
+    if (c->shadow->seeded) {
+        if (!c->is_synchronized() && c->parked_ack > c->iss && !establish_shadow(core, *c)) return;
+        if (!apply_client_acks(core, *c)) return;
+    }
+    if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
+    check_coverage(core, *c);
+    if (!finish_if_done(core, *c)) return;
+}
+
+}  // namespace understudy::stack::tcp

@@ -1,0 +1,224 @@
+// Mirrored segments of the primary: the seed, and the stream that ours is compared with (design.md 4).
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+namespace {
+
+using wire::TcpFlags;
+
+constexpr std::size_t max_waiting_ranges = 256;
+
+void report_seed(Core& core, const Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    SeedRecord record;
+    record.at = core.now;
+    record.client = core.remote_of(c);
+    record.service = core.local_of(c);
+    record.client_link = c.peer_link;
+    record.client_isn = c.irs.raw();
+    record.primary_isn = c.iss.raw();
+    record.client_mss = shadow.syn.mss;
+    record.primary_mss = shadow.primary_mss;
+    record.client_window_scale = c.snd_scale;
+    record.primary_window_scale = c.rcv_scale;
+    record.window_scaling = c.window_scaling;
+    record.timestamps = c.timestamps;
+    record.sack_permitted = c.sack;
+    record.inferred = !shadow.syn.seen;
+    record.primary_tsval = shadow.primary_tsval;
+    record.client_tsval = c.ts_recent;
+    core.events.seeded(record);
+}
+
+// Takes the connection's numbers and options from the SYN/ACK: the replica's connection is the primary's.
+void seed(Core& core, Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    const wire::TcpOptions& options = segment.header.options;
+    const TcpSettings& tcp = core.settings.tcp;
+    shadow.seeded = true;
+    c.iss = segment.seq();
+    c.snd_una = c.iss;
+    c.snd_nxt = c.snd_max = c.iss + 1;
+    c.recover = c.iss;
+    c.send_queue.reset(c.iss + 1);
+    c.timestamps = options.timestamps_present;
+    c.sack = options.sack_permitted;
+    c.window_scaling = options.window_scale_present;
+    c.snd_scale = c.window_scaling ? shadow.syn.window_scale : 0;
+    c.rcv_scale = options.window_scale;
+    c.mss = std::min(shadow.syn.mss != 0 ? shadow.syn.mss : default_mss,
+                     static_cast<std::uint16_t>(core.settings.mtu - 40));
+    c.receive_limit = std::max<std::uint32_t>(tcp.receive_buffer_bytes, segment.header.window);
+    c.rcv_edge = max(c.rcv_edge, segment.ack() + segment.header.window);
+    c.ttl = segment.ttl;
+    c.rtt = RttEstimator(tcp.rto_initial);
+    c.congestion.cwnd = tcp.initial_window_segments * c.mss;
+    shadow.primary_mss = options.mss;
+    shadow.primary_ack = segment.ack();
+    if (c.timestamps) {
+        shadow.primary_tsval = options.tsval;
+        shadow.primary_tsval_at = core.now;
+    }
+    if (!shadow.syn.seen) uncover(core, c, Coverage::inferred, 0);
+    ++core.counters.connections_seeded;
+    report_seed(core, c);
+}
+
+// A record for a handshake whose SYN is `syn`, or was not on the mirror.
+Connection* begin_from_syn_ack(Core& core, const Segment& segment, const Shadow::ClientSyn& syn) {
+    Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
+    if (c == nullptr) {
+        ++core.counters.drop_table_full;
+        return nullptr;
+    }
+    c->shadow = std::make_unique<Shadow>();
+    c->shadow->syn = syn;
+    c->state = State::syn_received;
+    c->coverage = Coverage::half_open;
+    c->irs = segment.ack() - 1;
+    c->rcv_nxt = c->rcv_edge = segment.ack();
+    c->snd_wl1 = c->irs;
+    c->ts_recent = syn.seen ? syn.tsval : segment.header.options.tsecr;
+    c->life_at = core.now + core.settings.shadow.half_open_timeout;
+    core.arm(*c);
+    return c;
+}
+
+// The last SYN/ACK that the client accepts wins (design.md 4).
+void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
+    if (c != nullptr && c->shadow->seeded && c->iss == segment.seq() && c->irs + 1 == segment.ack()) {
+        ++core.counters.seeds_retransmitted;
+        return;
+    }
+    if (c != nullptr && c->irs + 1 != segment.ack()) {
+        const Shadow::ClientSyn next = c->shadow->next_syn;
+        const bool reused = next.seen && next.isn + 1 == segment.ack();
+        if (!reused && c->state != State::time_wait && c->coverage != Coverage::too_old) {
+            ++core.counters.drop_seed_mismatch;
+            return;
+        }
+        ++core.counters.connections_evicted;
+        core.finish(*c, CloseReason::evicted);
+        c = begin_from_syn_ack(core, segment, reused ? next : Shadow::ClientSyn{});
+    } else if (c != nullptr && c->is_synchronized()) {
+        ++core.counters.drop_seed_mismatch;
+        return;
+    } else if (c == nullptr) {
+        c = begin_from_syn_ack(core, segment, {});
+    }
+    if (c == nullptr) return;
+    c->peer_link = segment.link_destination;
+    seed(core, *c, segment);
+    // Client segments that overtook the SYN/ACK on the mirror are there already.
+    if (c->ack_parked) {
+        c->snd_wnd <<= c->snd_scale;  // their scale was not known
+        c->max_snd_wnd = std::max(c->max_snd_wnd, c->snd_wnd);
+    }
+    if (c->ack_parked && c->parked_ack > c->iss) {
+        if (!establish_shadow(core, *c) || !apply_client_acks(core, *c)) return;
+    }
+    check_coverage(core, *c);
+}
+
+void on_primary_reset(Core& core, Connection& c) {
+    if (!c.is_synchronized() || c.coverage == Coverage::too_old)
+        return core.finish(c, CloseReason::reset_by_primary);
+    c.shadow->primary_reset = true;
+    c.life_at = core.now + core.settings.shadow.closed_linger;
+    core.arm(c);
+    (void)finish_if_done(core, c);
+}
+
+void note_numbers(Core& core, Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    const wire::TcpOptions& options = segment.header.options;
+    if (!segment.link_destination.is_group()) c.peer_link = segment.link_destination;
+    c.ttl = segment.ttl;
+    if (options.timestamps_present && static_cast<std::int32_t>(options.tsval - shadow.primary_tsval) >= 0) {
+        shadow.primary_tsval = options.tsval;
+        shadow.primary_tsval_at = core.now;
+    }
+    if (!segment.has(TcpFlags::ack)) return;
+    shadow.primary_ack = max(shadow.primary_ack, segment.ack());
+    const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
+    c.rcv_edge = max(c.rcv_edge, segment.ack() + window);
+    c.receive_limit = std::max(c.receive_limit, window);
+}
+
+void compare(Core& core, Connection& c, wire::Bytes bytes) {
+    const SendQueue::Written written = c.send_queue.write_primary(bytes);
+    if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
+    if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
+        uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
+}
+
+void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    Seq begin = segment.seq();
+    wire::Bytes bytes = segment.payload;
+    const Seq end = begin + static_cast<std::uint32_t>(bytes.size());
+    const Seq next = c.send_queue.primary_nxt();
+    if (segment.has(TcpFlags::fin) && end >= next && !shadow.has_primary_fin) {
+        shadow.has_primary_fin = true;
+        shadow.primary_fin = end;
+    }
+    c.snd_nxt = max(c.snd_nxt, segment.end());
+    if (!c.rtt_timed && segment.length() != 0 && segment.end() == c.snd_nxt && end > next) {
+        c.rtt_timed = true;
+        c.rtt_seq = segment.end();
+        c.rtt_at = core.now;
+    }
+    if (end <= next || bytes.empty()) return;
+    if (begin < next) {
+        bytes = bytes.subspan(distance(begin, next));
+        begin = next;
+    }
+    if (begin > next) {
+        ++core.counters.mirror_reordered;
+        if (!shadow.from_primary.insert(begin, bytes, core.settings.shadow.lag_budget_bytes,
+                                        max_waiting_ranges))
+            ++core.counters.drop_reassembly_full;
+        return;
+    }
+    compare(core, c, bytes);
+    for (auto more = shadow.from_primary.front_at(c.send_queue.primary_nxt()); !more.empty();
+         more = shadow.from_primary.front_at(c.send_queue.primary_nxt())) {
+        compare(core, c, more);
+        shadow.from_primary.pop_front();
+    }
+    if (c.send_queue.bytes() > core.settings.shadow.lag_budget_bytes + core.settings.tcp.send_buffer_bytes) {
+        ++core.counters.lag_budget_exceeded;
+        uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
+    }
+}
+
+}  // namespace
+
+void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
+    if (segment.has(TcpFlags::syn)) {
+        if (segment.has(TcpFlags::ack)) on_syn_ack(core, c, segment);
+        return;
+    }
+    if (c == nullptr) return;  // an older connection is recorded from its client's side
+    if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c);
+    if (c->coverage == Coverage::too_old || !c->shadow->seeded) return;
+    note_numbers(core, *c, segment);
+    // The primary sends data only on an established connection: the client's last ACK may be missing here.
+    if (segment.length() != 0 && !establish_shadow(core, *c)) return;
+    if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
+    Shadow& shadow = *c->shadow;
+    shadow.max_flight =
+        std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
+    if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
+        if (c->send_queue.app_nxt() > shadow.primary_fin)
+            uncover(core, *c, Coverage::diverged, distance(c->iss + 1, shadow.primary_fin));
+        on_fin_sent(core, *c);
+    }
+    if (!apply_client_acks(core, *c)) return;
+    check_coverage(core, *c);
+    if (!finish_if_done(core, *c)) return;
+}
+
+}  // namespace understudy::stack::tcp
