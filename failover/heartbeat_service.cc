@@ -1,0 +1,284 @@
+#include "failover/heartbeat_service.hh"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+#include <variant>
+
+#include <sodium.h>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "failover/datagram.hh"
+
+namespace understudy::failover {
+
+namespace asio = boost::asio;
+using asio::ip::udp;
+using boost::system::error_code;
+
+namespace {
+
+// Most datagrams taken from one socket before other handlers get their turn.
+constexpr std::size_t receive_burst = 64;
+
+udp::endpoint parse_endpoint(std::string_view text) {
+    const auto fail = [text]() {
+        return std::invalid_argument("'" + std::string(text) + "' is no ADDRESS:PORT (IPv6: [ADDRESS]:PORT)");
+    };
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string_view::npos) throw fail();
+    std::string_view host = text.substr(0, colon);
+    const std::string_view port_text = text.substr(colon + 1);
+    const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    error_code error;
+    const asio::ip::address address = asio::ip::make_address(std::string(host), error);
+    std::uint16_t port = 0;
+    const auto [end, status] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+    if (error || address.is_v6() != bracketed || port_text.empty() || status != std::errc{} ||
+        end != port_text.data() + port_text.size())
+        throw fail();
+    return {address, port};
+}
+
+std::uint64_t unpredictable() {
+    std::uint64_t value = 0;
+    randombytes_buf(&value, sizeof value);
+    return value;
+}
+
+Links::Settings link_settings(const HeartbeatSettings& settings) {
+    return {.links = settings.links.size(),
+            .interval = settings.interval,
+            .deadline = settings.interval * settings.misses};
+}
+
+void check(const HeartbeatSettings& settings) {
+    if (settings.links.size() > HeartbeatSettings::max_links)
+        throw std::invalid_argument("at most " + std::to_string(HeartbeatSettings::max_links) +
+                                    " heartbeat links are possible");
+    if (settings.interval < std::chrono::milliseconds(1) || settings.interval > std::chrono::hours(1))
+        throw std::invalid_argument("the heartbeat interval must be between 1 ms and one hour");
+    if (settings.misses < 1 || settings.misses > 1000)
+        throw std::invalid_argument("the heartbeat misses must be between 1 and 1000");
+    if (sodium_init() < 0) throw HeartbeatError("the system gives no random numbers for heartbeat nonces");
+}
+
+}  // namespace
+
+Instant monotonic_now() {
+    return Instant(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+LinkAddressing parse_link_addressing(std::string_view text) {
+    std::array<std::string_view, 3> parts;
+    std::size_t count = 0;
+    for (std::string_view rest = text;; ++count) {
+        const std::size_t comma = rest.find(',');
+        if (count == parts.size())
+            throw std::invalid_argument("too many commas in '" + std::string(text) + "'");
+        parts[count] = rest.substr(0, comma);
+        if (comma == std::string_view::npos) break;
+        rest.remove_prefix(comma + 1);
+    }
+    if (count == 0)
+        throw std::invalid_argument("'" + std::string(text) + "' is no LOCAL:PORT,PEER:PORT[,INTERFACE]");
+    LinkAddressing link{parse_endpoint(parts[0]), parse_endpoint(parts[1]), std::string(parts[2])};
+    if (link.local.protocol() != link.peer.protocol())
+        throw std::invalid_argument("'" + std::string(text) + "' mixes IPv4 and IPv6");
+    if (link.peer.port() == 0)
+        throw std::invalid_argument("'" + std::string(text) + "' needs a peer port above 0");
+    return link;
+}
+
+std::string to_string(const udp::endpoint& endpoint) {
+    const std::string address = endpoint.address().to_string();
+    return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" +
+           std::to_string(endpoint.port());
+}
+
+struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
+    struct Socket {
+        LinkAddressing addressing;
+        udp::socket socket;
+        // False after a socket error, until the next interval: a dead interface must not keep the loop busy.
+        bool waiting = false;
+    };
+
+    HeartbeatSettings settings;
+    SignOfLife on_sign_of_life;
+    Links links;
+    std::vector<Socket> sockets;
+    asio::steady_timer timer;
+    bool running = false;
+
+    Impl(asio::io_context& io, const HeartbeatSettings& wanted, SignOfLife callback)
+        : settings(wanted),
+          on_sign_of_life(std::move(callback)),
+          links(link_settings(wanted), unpredictable),
+          timer(io) {
+        for (std::size_t i = 0; i < settings.links.size(); ++i)
+            open(io, i);
+    }
+
+    void open(asio::io_context& io, std::size_t index) {
+        const LinkAddressing& addressing = settings.links[index];
+        udp::socket socket(io);
+        error_code error;
+        const auto check = [&](const char* what) {
+            if (error)
+                throw HeartbeatError("heartbeat link " + std::to_string(index) + ": cannot " + what + " " +
+                                     to_string(addressing.local) + ": " + error.message());
+        };
+        socket.open(addressing.local.protocol(), error);
+        check("open a socket for");
+        if (!addressing.interface.empty() &&
+            ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_BINDTODEVICE, addressing.interface.c_str(),
+                         static_cast<socklen_t>(addressing.interface.size())) != 0)
+            throw HeartbeatError("heartbeat link " + std::to_string(index) + ": cannot use interface " +
+                                 addressing.interface + ": " +
+                                 error_code(errno, boost::system::system_category()).message());
+        socket.bind(addressing.local, error);
+        check("bind");
+        socket.non_blocking(true, error);
+        check("use");
+        sockets.push_back({addressing, std::move(socket), false});
+    }
+
+    void start() {
+        running = true;
+        timer.expires_at(std::chrono::steady_clock::now());
+        push();
+    }
+
+    void stop() {
+        running = false;
+        timer.cancel();
+        for (Socket& link : sockets) {
+            error_code ignored;
+            link.socket.close(ignored);
+        }
+    }
+
+    // Sends a Hello on each link. The next expiry is counted from this one, not from now, so that the
+    // interval does not drift; intervals that were missed are skipped.
+    void push() {
+        for (std::size_t i = 0; i < sockets.size(); ++i) {
+            wait(i);
+            if (send(i, links.hello(i, monotonic_now()))) ++links.counters(i).hellos_sent;
+        }
+        const auto interval =
+            std::chrono::duration_cast<std::chrono::steady_clock::duration>(settings.interval);
+        const auto late = std::chrono::steady_clock::now() - timer.expiry();
+        timer.expires_at(timer.expiry() + interval * (1 + late / interval));
+        timer.async_wait([self = shared_from_this()](error_code error) {
+            if (!error && self->running) self->push();
+        });
+    }
+
+    bool send(std::size_t index, const proto::v1::Heartbeat& message) {
+        Socket& link = sockets[index];
+        error_code error;
+        link.socket.send_to(asio::buffer(encode_datagram(message)), link.addressing.peer, 0, error);
+        if (error) ++links.counters(index).send_failures;
+        return !error;
+    }
+
+    void wait(std::size_t index) {
+        Socket& link = sockets[index];
+        if (link.waiting) return;
+        link.waiting = true;
+        link.socket.async_wait(udp::socket::wait_read, [self = shared_from_this(), index](error_code error) {
+            self->sockets[index].waiting = false;
+            if (error || !self->running) return;
+            if (self->receive(index)) self->wait(index);
+        });
+    }
+
+    // Reads what has arrived. False after an error of the socket.
+    bool receive(std::size_t index) {
+        Socket& link = sockets[index];
+        for (std::size_t i = 0; i < receive_burst && running; ++i) {
+            // One byte more than a heartbeat may have, so that a longer one is seen to be longer.
+            std::array<char, max_heartbeat_bytes + 1> buffer;
+            udp::endpoint sender;
+            error_code error;
+            const std::size_t length = link.socket.receive_from(asio::buffer(buffer), sender, 0, error);
+            if (error == asio::error::would_block || error == asio::error::try_again) return true;
+            if (error) {
+                ++links.counters(index).receive_errors;
+                return false;
+            }
+            take(index, sender, {buffer.data(), length});
+        }
+        return running;
+    }
+
+    void take(std::size_t index, const udp::endpoint& sender, std::string_view bytes) {
+        LinkCounters& counters = links.counters(index);
+        if (sender != sockets[index].addressing.peer) {
+            ++counters.refused_not_from_peer;
+            return;
+        }
+        const auto decoded = decode_datagram(bytes);
+        if (const auto* refusal = std::get_if<DatagramError>(&decoded)) {
+            switch (*refusal) {
+                case DatagramError::oversized:
+                    ++counters.refused_oversized;
+                    return;
+                case DatagramError::malformed:
+                    ++counters.refused_malformed;
+                    return;
+                case DatagramError::unknown_version:
+                    ++counters.refused_unknown_version;
+                    return;
+            }
+            return;
+        }
+        const Instant now = monotonic_now();
+        const Links::Received received = links.receive(index, std::get<proto::v1::Heartbeat>(decoded), now);
+        if (received.reply && send(index, *received.reply)) ++counters.acks_sent;
+        if (received.acceptance == Acceptance::sign_of_life && on_sign_of_life) on_sign_of_life(index, now);
+    }
+};
+
+HeartbeatService::HeartbeatService(asio::io_context& io, const HeartbeatSettings& settings,
+                                   SignOfLife on_sign_of_life) {
+    check(settings);
+    impl_ = std::make_shared<Impl>(io, settings, std::move(on_sign_of_life));
+}
+
+HeartbeatService::~HeartbeatService() {
+    impl_->stop();
+}
+
+void HeartbeatService::start() {
+    impl_->start();
+}
+
+void HeartbeatService::stop() {
+    impl_->stop();
+}
+
+const HeartbeatSettings& HeartbeatService::settings() const {
+    return impl_->settings;
+}
+
+LinkStatus HeartbeatService::status(std::size_t link) const {
+    return impl_->links.status(link, monotonic_now());
+}
+
+std::optional<Duration> HeartbeatService::peer_interval() const {
+    return impl_->links.peer_interval();
+}
+
+udp::endpoint HeartbeatService::local_endpoint(std::size_t link) const {
+    error_code ignored;
+    return impl_->sockets.at(link).socket.local_endpoint(ignored);
+}
+
+}  // namespace understudy::failover

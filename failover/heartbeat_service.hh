@@ -1,0 +1,82 @@
+// Heartbeats over UDP: pushes a Hello on each link at each interval, answers the peer's at once, and reports
+// the signs of life. The replica and the agent run the same class. It has no thread of its own: everything
+// happens on the given io_context, which one thread runs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/udp.hpp>
+
+#include "failover/links.hh"
+#include "failover/time.hh"
+
+namespace understudy::failover {
+
+// The monotonic clock (CLOCK_MONOTONIC) on failover's time line.
+Instant monotonic_now();
+
+struct LinkAddressing {
+    boost::asio::ip::udp::endpoint local;
+    boost::asio::ip::udp::endpoint peer;
+    // Bind to this interface; empty: by routing.
+    std::string interface;
+};
+// "10.78.1.3:7800,10.78.1.2:7800" or "[fd01::3]:7800,[fd01::2]:7800", and a third part ",IFACE" if wanted.
+// Throws std::invalid_argument with one clear line.
+LinkAddressing parse_link_addressing(std::string_view text);
+std::string to_string(const boost::asio::ip::udp::endpoint& endpoint);
+
+struct HeartbeatSettings {
+    // One to max_links. An empty list is allowed: nothing is sent or heard.
+    std::vector<LinkAddressing> links;
+    Duration interval = std::chrono::seconds(1);
+    std::uint32_t misses = 3;
+
+    static constexpr std::size_t max_links = 16;
+};
+
+// One clear line.
+class HeartbeatError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+class HeartbeatService {
+  public:
+    // A sign of life was heard on `link` at `at`.
+    using SignOfLife = std::function<void(std::size_t link, Instant at)>;
+
+    // Opens and binds the sockets. Throws HeartbeatError when an address cannot be used,
+    // std::invalid_argument for settings that cannot work. `io` must outlive the service.
+    HeartbeatService(boost::asio::io_context& io, const HeartbeatSettings& settings,
+                     SignOfLife on_sign_of_life);
+    // Stops. Handlers that are still queued on the io_context do nothing.
+    ~HeartbeatService();
+    HeartbeatService(const HeartbeatService&) = delete;
+    HeartbeatService& operator=(const HeartbeatService&) = delete;
+
+    // Sends the first Hellos and goes on by itself.
+    void start();
+    // Closes the sockets; nothing is sent or reported afterwards.
+    void stop();
+
+    const HeartbeatSettings& settings() const;
+    LinkStatus status(std::size_t link) const;
+    std::optional<Duration> peer_interval() const;
+    // Where the link's socket is bound: settings may leave the port 0.
+    boost::asio::ip::udp::endpoint local_endpoint(std::size_t link) const;
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace understudy::failover
