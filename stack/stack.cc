@@ -37,7 +37,7 @@ struct Stack::Impl {
         : core(validated(settings), sink, events, random) {}
 
     Core core;
-    std::vector<Duration> announcements_due;  // after master_since, soonest last
+    std::vector<Duration> announcements_due;  // after promotion, soonest last
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
@@ -246,7 +246,7 @@ void Stack::advance(Instant now) {
     Core& core = impl_->core;
     core.now = now;
     auto& due = impl_->announcements_due;
-    while (!due.empty() && core.master_since + due.back() <= now) {
+    while (!due.empty() && *core.promoted_at + due.back() <= now) {
         due.pop_back();
         impl_->announce();
     }
@@ -261,7 +261,7 @@ void Stack::advance(Instant now) {
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
     if (!impl_->announcements_due.empty()) {
-        const Instant announcement = impl_->core.master_since + impl_->announcements_due.back();
+        const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
         next = next ? std::min(*next, announcement) : announcement;
     }
     return next;
@@ -281,7 +281,7 @@ PromotionReport Stack::promote(Instant now) {
     impl_->announcements_due = core.settings.announce_repeats;
     std::sort(impl_->announcements_due.begin(), impl_->announcements_due.end(), std::greater<>());
     core.mode = Mode::master;
-    core.master_since = now;
+    core.promoted_at = now;
     std::vector<std::pair<std::uint64_t, ConnectionId>> order;
     order.reserve(core.table.size());
     for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {

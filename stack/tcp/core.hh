@@ -31,7 +31,7 @@ class Core {
     const CongestionControl& congestion;
     Instant now{};
     Mode mode;
-    Instant master_since = never;
+    std::optional<Instant> promoted_at;
     std::uint16_t next_ip_identification = 0;
 
     // Every address of this host, services first or not: flows are keyed by the index.

@@ -170,7 +170,7 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
 
 void master_input(Core& core, Connection* c, const Segment& segment) {
     if (c == nullptr) {
-        const bool in_grace = core.now < core.master_since + core.settings.unknown_grace;
+        const bool in_grace = core.promoted_at && core.now < *core.promoted_at + core.settings.unknown_grace;
         if (is_mirrored(segment)) {
             ++core.counters.drop_tap_after_promotion;
         } else if (core.is_service(segment.local) && segment.has(TcpFlags::syn) &&
