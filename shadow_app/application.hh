@@ -1,9 +1,9 @@
 // The native application interface: a program that runs to completion on the stack's core.
 //
 // One Application object serves every connection of one service. The same object runs over the shadow stack
-// (stack_host.hh) and over kernel sockets (understudy-twin), so that a primary and its replica can run one code.
-// Nothing here may read a clock, a random source or a file: equal input must give equal output
-// (the determinism contract of docs/architecture.md).
+// (stack_host.hh) and over kernel sockets (understudy-twin), so that a primary and its replica can run one
+// code. Nothing here may read a clock, a random source or a file: equal input must give equal output (the
+// determinism contract of docs/architecture.md).
 #pragma once
 
 #include <cstddef>
@@ -43,7 +43,9 @@ class Connection {
     virtual void abort() = 0;
     // Offers input again that received() left.
     virtual void resume_receive() = 0;
-    // Calls Application::timer after `delay`; a second call replaces the first.
+    // Calls Application::timer after `delay`; a second call replaces the first. Inside Application::timer the
+    // delay counts from the instant at which that timer was due, not from when it was called: a periodic
+    // timer keeps its schedule however late the host is, and catches up by being called again at once.
     virtual void set_timer(Duration delay) = 0;
     virtual void cancel_timer() = 0;
     virtual const Endpoint& client() const = 0;

@@ -1,0 +1,25 @@
+// The applications that come with Understudy, by name.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "shadow_app/application.hh"
+
+namespace understudy::shadow_app {
+
+struct ApplicationInfo {
+    std::string_view name;
+    std::string_view help;  // one line
+};
+
+// All of them, in alphabetical order.
+std::span<const ApplicationInfo> applications();
+// A new application object, or null for a name that is not in applications().
+std::unique_ptr<Application> make_application(std::string_view name);
+// "discard, echo, ticker": for error messages.
+std::string application_names();
+
+}  // namespace understudy::shadow_app
