@@ -107,18 +107,22 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         udp::socket socket;
         // False after a socket error, until the next interval: a dead interface must not keep the loop busy.
         bool waiting = false;
+        bool alive = false;
     };
 
     HeartbeatSettings settings;
     SignOfLife on_sign_of_life;
+    LinkChange on_link_change;
     Links links;
     std::vector<Socket> sockets;
     asio::steady_timer timer;
     bool running = false;
 
-    Impl(asio::io_context& io, const HeartbeatSettings& wanted, SignOfLife callback)
+    Impl(asio::io_context& io, const HeartbeatSettings& wanted, SignOfLife sign_of_life,
+         LinkChange link_change)
         : settings(wanted),
-          on_sign_of_life(std::move(callback)),
+          on_sign_of_life(std::move(sign_of_life)),
+          on_link_change(std::move(link_change)),
           links(link_settings(wanted), unpredictable),
           timer(io) {
         for (std::size_t i = 0; i < settings.links.size(); ++i)
@@ -146,7 +150,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         check("bind");
         socket.non_blocking(true, error);
         check("use");
-        sockets.push_back({addressing, std::move(socket), false});
+        sockets.push_back({.addressing = addressing, .socket = std::move(socket)});
     }
 
     void start() {
@@ -169,6 +173,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
     void push() {
         for (std::size_t i = 0; i < sockets.size(); ++i) {
             wait(i);
+            note_alive(i, links.status(i, monotonic_now()).alive);
             if (send(i, links.hello(i, monotonic_now()))) ++links.counters(i).hellos_sent;
         }
         const auto interval =
@@ -178,6 +183,11 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         timer.async_wait([self = shared_from_this()](error_code error) {
             if (!error && self->running) self->push();
         });
+    }
+
+    void note_alive(std::size_t index, bool alive) {
+        if (std::exchange(sockets[index].alive, alive) != alive && on_link_change)
+            on_link_change(index, alive);
     }
 
     bool send(std::size_t index, const proto::v1::Heartbeat& message) {
@@ -242,14 +252,16 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         const Instant now = monotonic_now();
         const Links::Received received = links.receive(index, std::get<proto::v1::Heartbeat>(decoded), now);
         if (received.reply && send(index, *received.reply)) ++counters.acks_sent;
-        if (received.acceptance == Acceptance::sign_of_life && on_sign_of_life) on_sign_of_life(index, now);
+        if (received.acceptance != Acceptance::sign_of_life) return;
+        note_alive(index, true);
+        if (on_sign_of_life) on_sign_of_life(index, now);
     }
 };
 
 HeartbeatService::HeartbeatService(asio::io_context& io, const HeartbeatSettings& settings,
-                                   SignOfLife on_sign_of_life) {
+                                   SignOfLife on_sign_of_life, LinkChange on_link_change) {
     check(settings);
-    impl_ = std::make_shared<Impl>(io, settings, std::move(on_sign_of_life));
+    impl_ = std::make_shared<Impl>(io, settings, std::move(on_sign_of_life), std::move(on_link_change));
 }
 
 HeartbeatService::~HeartbeatService() {

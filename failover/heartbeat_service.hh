@@ -53,11 +53,14 @@ class HeartbeatService {
   public:
     // A sign of life was heard on `link` at `at`.
     using SignOfLife = std::function<void(std::size_t link, Instant at)>;
+    // `link` was heard for the first time or again, or passed its deadline; the latter is told within an
+    // interval and is for the log, not for decisions.
+    using LinkChange = std::function<void(std::size_t link, bool alive)>;
 
     // Opens and binds the sockets. Throws HeartbeatError when an address cannot be used,
     // std::invalid_argument for settings that cannot work. `io` must outlive the service.
     HeartbeatService(boost::asio::io_context& io, const HeartbeatSettings& settings,
-                     SignOfLife on_sign_of_life);
+                     SignOfLife on_sign_of_life, LinkChange on_link_change = {});
     // Stops. Handlers that are still queued on the io_context do nothing.
     ~HeartbeatService();
     HeartbeatService(const HeartbeatService&) = delete;

@@ -1,0 +1,232 @@
+// understudy: the operator's command.
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+#include "proto/recording.hh"
+#include "tools/cli/render.hh"
+#include "tools/common/program.hh"
+#include "tools/control/client.hh"
+
+namespace understudy::tools {
+namespace {
+
+namespace v1 = proto::v1;
+
+constexpr const char* program = "understudy";
+
+struct Options {
+    std::string control = default_control_path;
+    unsigned timeout_ms = 5000;
+    bool json = false;
+    std::string from;
+    bool force = false;
+    std::uint64_t after = 0;
+    bool all = false;
+};
+
+ControlClient connect(const Options& options) {
+    return ControlClient(options.control, std::chrono::milliseconds(options.timeout_ms));
+}
+
+// Throws ControlError for an error response and for one that answers something else.
+v1::ControlResponse ask(ControlClient& client, const v1::ControlRequest& request,
+                        v1::ControlResponse::BodyCase expected) {
+    v1::ControlResponse response = client.call(request);
+    if (response.has_error()) throw ControlError(response.error().message());
+    if (response.body_case() != expected) throw ControlError("the answer is not to what was asked");
+    return response;
+}
+
+int status(const Options& options) {
+    ControlClient client = connect(options);
+    v1::ControlRequest request;
+    request.mutable_status();
+    const auto response = ask(client, request, v1::ControlResponse::kStatus);
+    if (options.json)
+        std::cout << to_json(response.status()) << '\n';
+    else
+        print_status(std::cout, response.status());
+    return exit_success;
+}
+
+// Calls `visit` with each page until the table's end.
+template <typename Visit>
+void for_each_page(ControlClient& client, Visit visit) {
+    v1::ControlRequest request;
+    request.mutable_connections();
+    for (;;) {
+        const auto response = ask(client, request, v1::ControlResponse::kConnections);
+        visit(response.connections());
+        const std::uint32_t next = response.connections().next_cursor();
+        if (next == 0) return;
+        if (next <= request.connections().cursor()) throw ControlError("the connection list does not end");
+        request.mutable_connections()->set_cursor(next);
+    }
+}
+
+int live_connections(const Options& options) {
+    ControlClient client = connect(options);
+    if (options.json) {
+        const char* separator = "";
+        std::cout << "{\"connections\":[";
+        for_each_page(client, [&separator](const v1::ConnectionsResponse& page) {
+            for (const v1::ConnectionRow& row : page.rows()) {
+                std::cout << separator << to_json(row);
+                separator = ",\n";
+            }
+        });
+        std::cout << "]}\n";
+        return exit_success;
+    }
+    Table table = connection_table();
+    for_each_page(client, [&table](const v1::ConnectionsResponse& page) {
+        for (const v1::ConnectionRow& row : page.rows())
+            add_row(table, row);
+        table.print(std::cout);
+    });
+    return exit_success;
+}
+
+int recorded_connections(const Options& options) {
+    // Printed in pieces: a recording may be longer than memory.
+    constexpr std::uint64_t rows_per_print = 1000;
+    using Result = proto::RecordingReader::Result;
+    proto::RecordingReader reader(options.from);
+    Table table = sync_table();
+    v1::ConnectionSync sync;
+    Result result = Result::message;
+    if (options.json) std::cout << "{\"connections\":[";
+    while ((result = reader.next(sync)) == Result::message) {
+        if (options.json) {
+            std::cout << (reader.count() == 1 ? "" : ",\n") << to_json(sync);
+            continue;
+        }
+        add_row(table, sync);
+        if (reader.count() % rows_per_print == 0) table.print(std::cout);
+    }
+    if (options.json)
+        std::cout << "],\"complete\":" << (result == Result::end ? "true" : "false") << "}\n";
+    else
+        table.print(std::cout);
+    std::cout.flush();
+    if (result == Result::truncated)
+        std::cerr << program << ": " << options.from << " ends inside a message, after " << reader.count()
+                  << " whole ones; its writer was stopped, or is still writing\n";
+    if (result == Result::corrupt)
+        throw proto::RecordingError("recording " + options.from + ": corrupt after " +
+                                    std::to_string(reader.count()) + " messages; the rest cannot be read");
+    return exit_success;
+}
+
+int connections(const Options& options) {
+    return options.from.empty() ? live_connections(options) : recorded_connections(options);
+}
+
+int promote(const Options& options) {
+    ControlClient client = connect(options);
+    v1::ControlRequest request;
+    request.mutable_promote()->set_force(options.force);
+    const v1::ControlResponse response = client.call(request);
+    if (response.has_error()) {
+        if (options.json) std::cout << to_json(response) << '\n';
+        throw ControlError("not promoted: " + response.error().message());
+    }
+    if (!response.has_promote()) throw ControlError("the answer is not to what was asked");
+    const v1::PromoteResponse& result = response.promote();
+    if (options.json)
+        std::cout << to_json(result) << '\n';
+    else
+        std::cout << "this replica is master: " << result.promoted() << " connections carried on, "
+                  << result.reset() << " reset, " << result.half_open() << " handshakes completed, in "
+                  << result.takeover_ms() << " ms\n";
+    return exit_success;
+}
+
+int events(const Options& options) {
+    ControlClient client = connect(options);
+    const char* separator = "";
+    v1::ControlRequest request;
+    request.mutable_events()->set_after_sequence(options.after);
+    if (options.json) std::cout << "{\"events\":[";
+    // Events that happen meanwhile do not prolong the list.
+    std::uint64_t last = 0;
+    do {
+        const auto response = ask(client, request, v1::ControlResponse::kEvents);
+        if (last == 0) last = response.events().last_sequence();
+        if (response.events().events().empty()) break;
+        for (const v1::Event& event : response.events().events()) {
+            if (options.json) {
+                std::cout << separator << to_json_object(event).dump();
+                separator = ",\n";
+            } else {
+                print_event(std::cout, event);
+            }
+            if (event.sequence() <= request.events().after_sequence())
+                throw ControlError("the event list does not end");
+            request.mutable_events()->set_after_sequence(event.sequence());
+        }
+    } while (request.events().after_sequence() < last);
+    if (options.json) std::cout << "]}\n";
+    return exit_success;
+}
+
+int counters(const Options& options) {
+    ControlClient client = connect(options);
+    v1::ControlRequest request;
+    request.mutable_counters();
+    const auto response = ask(client, request, v1::ControlResponse::kCounters);
+    if (options.json)
+        std::cout << to_json(response.counters()) << '\n';
+    else
+        print_counters(std::cout, response.counters(), options.all);
+    return exit_success;
+}
+
+int run(int argc, const char* const* argv) {
+    CLI::App app("Asks a running replica, or reads a recording.");
+    set_up_app(app, program);
+    Options options;
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.add_option("--control", options.control, "the replica's control socket")
+        ->capture_default_str()
+        ->type_name("PATH");
+    app.add_option("--timeout-ms", options.timeout_ms, "longest wait for an answer")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 600'000))
+        ->type_name("MS");
+    int (*command)(const Options&) = nullptr;
+    const auto add = [&](const char* name, const char* help, int (*function)(const Options&)) {
+        CLI::App* sub = app.add_subcommand(name, help);
+        sub->add_flag("--json", options.json, "print JSON");
+        sub->callback([&command, function] { command = function; });
+        return sub;
+    };
+    add("status", "who serves, links, ports, and how many connections would survive now", status);
+    add("conns", "every connection", connections)
+        ->add_option("--from", options.from, "read a recording of connection syncs instead")
+        ->type_name("FILE");
+    add("promote", "take over; refused while the primary shows signs of life", promote)
+        ->add_flag("--force", options.force, "vouch that the primary does not serve");
+    add("events", "what happened, the oldest first", events)
+        ->add_option("--after", options.after, "only events with a higher sequence")
+        ->type_name("N");
+    add("counters", "every counter that is not zero", counters)
+        ->add_flag("--all", options.all, "those at zero as well");
+    if (const auto status_code = parse_command_line(app, argc, argv)) return *status_code;
+    const int result = command(options);
+    std::cout.flush();
+    if (!std::cout) throw std::runtime_error("cannot write to standard output");
+    return result;
+}
+
+}  // namespace
+}  // namespace understudy::tools
+
+int main(int argc, char** argv) {
+    return understudy::tools::run_program(understudy::tools::program,
+                                          [&] { return understudy::tools::run(argc, argv); });
+}
