@@ -17,6 +17,14 @@ std::string first_line(const std::string& text) {
     return text.substr(0, text.find('\n'));
 }
 
+std::string usage_text(const CLI::ParseError& error) {
+    const std::string text = first_line(error.what());
+    // CLI11 speaks of INI files, whatever the format.
+    const std::string unknown_key = CLI::ConfigError::Extras("").what();
+    if (!text.starts_with(unknown_key)) return text;
+    return "the configuration file sets '" + text.substr(unknown_key.size()) + "', which is no option";
+}
+
 int report(const std::string& name, const std::string& what, int status) {
     std::cerr << name << ": " << first_line(what) << '\n';
     return status;
@@ -35,7 +43,8 @@ void set_up_app(CLI::App& app, const std::string& name) {
 }
 
 void add_config_option(CLI::App& app) {
-    app.set_config("--config", "", "TOML file; its keys are the option names without --, flags go before it");
+    app.set_config("--config", "", "TOML file; its keys are the option names without --, flags go before it")
+        ->type_name("FILE");
     app.config_formatter(std::make_shared<TomlConfig>());
     app.allow_config_extras(CLI::config_extras_mode::error);
 }
@@ -60,7 +69,7 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, const char* const
             app.exit(error);
             return exit_success;
         }
-        return report(app.get_name(), first_line(error.what()) + " (--help lists the options)", exit_usage);
+        return report(app.get_name(), usage_text(error) + " (--help lists the options)", exit_usage);
     }
 }
 

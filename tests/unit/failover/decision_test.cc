@@ -1,0 +1,429 @@
+#include "failover/decision.hh"
+
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+namespace understudy::failover {
+namespace {
+
+using std::chrono::milliseconds;
+using Kind = Action::Kind;
+
+// The lab's setting: 10 ms × 3 misses, so links and tap are silent after 30 ms.
+constexpr auto interval = milliseconds(10);
+constexpr auto deadline = milliseconds(30);
+constexpr auto confirm = milliseconds(1);
+
+constexpr Instant at(int ms) {
+    return Instant(milliseconds(ms));
+}
+
+DecisionSettings lab_settings(std::size_t links = 1) {
+    DecisionSettings settings;
+    settings.links = links;
+    settings.heartbeat_interval = interval;
+    settings.heartbeat_misses = 3;
+    settings.suspect_confirm = confirm;
+    return settings;
+}
+
+// A machine with a loop that ticks whenever it is due.
+class Driven {
+  public:
+    explicit Driven(const DecisionSettings& settings = lab_settings()) : machine(settings, at(0)) {}
+
+    // Ticks at each due time up to and including `until`; stops at the first action.
+    std::optional<Action> run(Instant until) {
+        for (int i = 0; i < 10'000; ++i) {
+            const auto due = machine.next_deadline();
+            if (!due || *due > until) return std::nullopt;
+            now = std::max(now, *due);
+            if (auto action = machine.tick(now)) return action;
+        }
+        ADD_FAILURE() << "the machine is always due";
+        return std::nullopt;
+    }
+
+    // The primary lives: a heartbeat on every link and a frame on the tap at each interval.
+    void live(Instant from, Instant until) {
+        for (Instant t = from; t <= until; t += interval) {
+            EXPECT_FALSE(run(t));
+            for (std::size_t link = 0; link < machine.settings().links; ++link)
+                EXPECT_FALSE(machine.heartbeat(link, t));
+            EXPECT_FALSE(machine.primary_on_tap(t));
+        }
+    }
+
+    void expect(const std::optional<Action>& action, Kind kind, Instant when) {
+        ASSERT_TRUE(action);
+        EXPECT_EQ(action->kind, kind);
+        EXPECT_EQ(action->evidence.at, when);
+    }
+
+    DecisionMachine machine;
+    Instant now = at(0);
+};
+
+TEST(DecisionSilent, StaysSilentWhileThePrimaryLives) {
+    Driven driven;
+    driven.live(at(0), at(10'000));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_EQ(driven.machine.counters().suspected, 0u);
+}
+
+TEST(DecisionSilent, SuspectsWhenLinkAndTapArePastTheirDeadlines) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    EXPECT_FALSE(driven.run(at(129)));
+    driven.expect(driven.run(at(200)), Kind::enter_suspect, at(130));
+    EXPECT_EQ(driven.machine.state(), State::suspect);
+}
+
+TEST(DecisionSilent, HeartbeatsAloneKeepItSilent) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    for (int ms = 110; ms < 1000; ms += 25) {
+        EXPECT_FALSE(driven.run(at(ms)));
+        EXPECT_FALSE(driven.machine.heartbeat(0, at(ms)));
+    }
+    EXPECT_EQ(driven.machine.state(), State::silent);
+}
+
+TEST(DecisionSilent, FramesOfThePrimaryAloneKeepItSilent) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    for (int ms = 110; ms < 1000; ms += 25) {
+        EXPECT_FALSE(driven.machine.primary_on_tap(at(ms)));
+        EXPECT_FALSE(driven.run(at(ms)));
+    }
+    EXPECT_EQ(driven.machine.state(), State::silent);
+}
+
+TEST(DecisionSilent, OneLinkOfSeveralKeepsItSilent) {
+    Driven driven(lab_settings(3));
+    driven.live(at(0), at(100));
+    for (int ms = 110; ms < 1000; ms += 25) {
+        EXPECT_FALSE(driven.run(at(ms)));
+        EXPECT_FALSE(driven.machine.heartbeat(2, at(ms)));
+    }
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(985) + deadline);
+}
+
+TEST(DecisionSilent, TapHasItsOwnDeadline) {
+    auto settings = lab_settings();
+    settings.tap_deadline = milliseconds(500);
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(600));
+}
+
+TEST(DecisionSilent, PrimaryThatNeverSpokeIsNotTakenOverFrom) {
+    Driven driven;
+    EXPECT_FALSE(driven.run(at(60'000)));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_GT(driven.machine.counters().held_without_first_heartbeat, 0u);
+}
+
+TEST(DecisionSilent, FramesOnTheTapAreNoFirstHeartbeat) {
+    Driven driven;
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(5)));
+    EXPECT_FALSE(driven.run(at(60'000)));
+}
+
+TEST(DecisionSilent, HoldEndsWithTheFirstHeartbeat) {
+    Driven driven;
+    EXPECT_FALSE(driven.run(at(1000)));
+    EXPECT_FALSE(driven.machine.heartbeat(0, at(1005)));
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(1035));
+}
+
+TEST(DecisionSilent, FirstHeartbeatOnAnyLinkEndsTheHold) {
+    Driven driven(lab_settings(2));
+    EXPECT_FALSE(driven.machine.heartbeat(1, at(5)));
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(35));
+}
+
+TEST(DecisionSilent, HoldCanBeSwitchedOff) {
+    auto settings = lab_settings();
+    settings.require_first_heartbeat = false;
+    Driven driven(settings);
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(30));
+}
+
+TEST(DecisionSilent, LateReportOfAnEarlyFrameChangesNothing) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(40)));
+    driven.expect(driven.run(at(2000)), Kind::enter_suspect, at(130));
+}
+
+TEST(DecisionSuspect, TakesOverWhenTheSilenceIsConfirmed) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(200)), Kind::enter_suspect, at(130));
+    driven.expect(driven.run(at(200)), Kind::begin_takeover, at(131));
+    EXPECT_EQ(driven.machine.state(), State::master);
+}
+
+TEST(DecisionSuspect, WithoutConfirmationTakesOverAtOnceInTwoSteps) {
+    auto settings = lab_settings();
+    settings.suspect_confirm = Duration::zero();
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    EXPECT_EQ(driven.machine.next_deadline(), at(130));
+    driven.expect(driven.run(at(130)), Kind::begin_takeover, at(130));
+}
+
+TEST(DecisionSuspect, LongConfirmationIsKept) {
+    auto settings = lab_settings();
+    settings.suspect_confirm = milliseconds(500);
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(200)), Kind::enter_suspect, at(130));
+    driven.expect(driven.run(at(2000)), Kind::begin_takeover, at(630));
+}
+
+TEST(DecisionSuspect, HeartbeatTakesItBack) {
+    Driven driven(lab_settings(2));
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    const auto action = driven.machine.heartbeat(1, Instant(std::chrono::microseconds(130'500)));
+    ASSERT_TRUE(action);
+    EXPECT_EQ(action->kind, Kind::return_to_silent);
+    EXPECT_EQ(action->evidence.cause, Cause::sign_of_life);
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_EQ(driven.machine.counters().returned_to_silent, 1u);
+}
+
+TEST(DecisionSuspect, FrameOfThePrimaryTakesItBack) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    driven.expect(driven.machine.primary_on_tap(at(131)), Kind::return_to_silent, at(131));
+}
+
+TEST(DecisionSuspect, LateReportFromBeforeTheSuspicionTakesItBackIfTheSilenceWasNotComplete) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    driven.expect(driven.machine.primary_on_tap(at(125)), Kind::return_to_silent, at(125));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(155));
+}
+
+TEST(DecisionSuspect, CanSuspectAndReturnAgainAndAgain) {
+    Driven driven;
+    driven.live(at(0), at(0));
+    for (int i = 0; i < 100; ++i) {
+        driven.expect(driven.run(at(31 * i + 30)), Kind::enter_suspect, at(31 * i + 30));
+        driven.expect(driven.machine.heartbeat(0, at(31 * i + 31)), Kind::return_to_silent, at(31 * i + 31));
+    }
+    EXPECT_EQ(driven.machine.counters().suspected, 100u);
+    EXPECT_EQ(driven.machine.counters().returned_to_silent, 100u);
+    EXPECT_EQ(driven.machine.state(), State::silent);
+}
+
+TEST(DecisionMaster, NothingBringsItBack) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    EXPECT_TRUE(driven.run(at(130)));
+    EXPECT_TRUE(driven.run(at(131)));
+    EXPECT_FALSE(driven.machine.heartbeat(0, at(140)));
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(140)));
+    EXPECT_FALSE(driven.machine.tick(at(100'000)));
+    EXPECT_EQ(driven.machine.state(), State::master);
+    EXPECT_EQ(driven.machine.next_deadline(), std::nullopt);
+}
+
+TEST(DecisionEvidence, SaysHowLongEachSourceWasSilent) {
+    Driven driven(lab_settings(2));
+    EXPECT_FALSE(driven.machine.heartbeat(0, at(5)));
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(7)));
+    EXPECT_TRUE(driven.run(at(1000)));
+    const auto action = driven.run(at(1000));
+    ASSERT_TRUE(action);
+    const Evidence& evidence = action->evidence;
+    EXPECT_EQ(evidence.cause, Cause::silence);
+    ASSERT_EQ(evidence.links.size(), 2u);
+    EXPECT_EQ(evidence.links[0].lasted, milliseconds(33));
+    EXPECT_EQ(evidence.links[1].lasted, std::nullopt);
+    EXPECT_EQ(evidence.tap.lasted, milliseconds(31));
+    EXPECT_EQ(to_string(evidence),
+              "silence: links silent for 33.0 ms, never heard (deadline 30.0 ms); tap silent for 31.0 ms "
+              "(deadline 30.0 ms)");
+}
+
+TEST(DecisionPromote, RefusedWhileALinkIsAlive) {
+    Driven driven;
+    EXPECT_FALSE(driven.machine.heartbeat(0, at(100)));
+    const PromoteAnswer answer = driven.machine.promote(at(129), false);
+    EXPECT_FALSE(answer.action);
+    EXPECT_NE(answer.refusal.find("--force"), std::string::npos) << answer.refusal;
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_EQ(driven.machine.counters().promotions_refused, 1u);
+}
+
+TEST(DecisionPromote, RefusedWhileTheTapShowsThePrimary) {
+    Driven driven;
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(100)));
+    EXPECT_FALSE(driven.machine.promote(at(129), false).action);
+}
+
+TEST(DecisionPromote, DoneWhenNothingIsAlive) {
+    Driven driven;
+    EXPECT_FALSE(driven.machine.heartbeat(0, at(100)));
+    const PromoteAnswer answer = driven.machine.promote(at(130), false);
+    driven.expect(answer.action, Kind::begin_takeover, at(130));
+    EXPECT_EQ(answer.action->evidence.cause, Cause::operator_request);
+    EXPECT_FALSE(answer.action->evidence.forced);
+    EXPECT_EQ(driven.machine.state(), State::master);
+}
+
+TEST(DecisionPromote, DoneWithoutAnyFirstHeartbeat) {
+    Driven driven;
+    EXPECT_TRUE(driven.machine.promote(at(1), false).action);
+}
+
+TEST(DecisionPromote, ForcedWhileThePrimaryLives) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    const PromoteAnswer answer = driven.machine.promote(at(101), true);
+    ASSERT_TRUE(answer.action);
+    EXPECT_TRUE(answer.action->evidence.forced);
+}
+
+TEST(DecisionPromote, RefusedOnceMaster) {
+    Driven driven;
+    EXPECT_TRUE(driven.machine.promote(at(1), true).action);
+    const PromoteAnswer again = driven.machine.promote(at(2), true);
+    EXPECT_FALSE(again.action);
+    EXPECT_FALSE(again.refusal.empty());
+}
+
+// A loop that was held up for `lateness` when the tick of at(130) was due: every source fell silent at 100.
+class DecisionStall : public testing::Test {
+  protected:
+    std::optional<Action> tick_late_by(Duration lateness) {
+        driven.live(at(0), at(100));
+        EXPECT_FALSE(driven.run(at(129)));
+        EXPECT_EQ(driven.machine.next_deadline(), at(130));
+        driven.now = at(130) + lateness;
+        return driven.machine.tick(driven.now);
+    }
+    Driven driven;
+};
+
+TEST_F(DecisionStall, DefaultBoundFollowsTheDeadline) {
+    EXPECT_EQ(lab_settings().effective_stall_bound(), milliseconds(60));
+    auto settings = lab_settings();
+    settings.heartbeat_misses = 2;
+    EXPECT_EQ(settings.effective_stall_bound(), milliseconds(50));
+    settings.stall_bound = milliseconds(7);
+    EXPECT_EQ(settings.effective_stall_bound(), milliseconds(7));
+}
+
+TEST_F(DecisionStall, ShortOneIsMadeUpForInTheConfirmation) {
+    driven.expect(tick_late_by(milliseconds(20)), Kind::enter_suspect, at(150));
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(150) + confirm + milliseconds(20));
+}
+
+TEST_F(DecisionStall, WhatWasMissedMeanwhileTakesItBack) {
+    driven.expect(tick_late_by(milliseconds(20)), Kind::enter_suspect, at(150));
+    driven.expect(driven.machine.heartbeat(0, at(151)), Kind::return_to_silent, at(151));
+    // Life was seen: nothing is left to make up for.
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(181));
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(181) + confirm);
+}
+
+TEST_F(DecisionStall, ShortOnesAddUpToOneDeadlineAtMost) {
+    driven.live(at(0), at(100));
+    // Every tick comes 50 ms late.
+    std::optional<Action> action;
+    while (!action) {
+        driven.now = *driven.machine.next_deadline() + milliseconds(50);
+        action = driven.machine.tick(driven.now);
+    }
+    EXPECT_EQ(action->kind, Kind::enter_suspect);
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, driven.now);
+    EXPECT_EQ(driven.now - action->evidence.at, confirm + deadline);
+}
+
+TEST_F(DecisionStall, AtTheBoundItStillConcludes) {
+    driven.expect(tick_late_by(milliseconds(60)), Kind::enter_suspect, at(190));
+    EXPECT_EQ(driven.machine.counters().stalls, 0u);
+}
+
+TEST_F(DecisionStall, BeyondTheBoundCountingStartsAgain) {
+    EXPECT_FALSE(tick_late_by(milliseconds(61)));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_EQ(driven.machine.counters().stalls, 1u);
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(191) + deadline);
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(191) + deadline + confirm);
+}
+
+TEST_F(DecisionStall, EvidenceTellsTheWholeSilence) {
+    EXPECT_FALSE(tick_late_by(milliseconds(61)));
+    const auto action = driven.run(at(1000));
+    ASSERT_TRUE(action);
+    EXPECT_EQ(action->evidence.links[0].lasted, milliseconds(121));
+}
+
+TEST_F(DecisionStall, WhileSuspectItReturnsToSilent) {
+    driven.expect(tick_late_by(Duration::zero()), Kind::enter_suspect, at(130));
+    driven.now = at(500);
+    const auto action = driven.machine.tick(driven.now);
+    driven.expect(action, Kind::return_to_silent, at(500));
+    EXPECT_EQ(action->evidence.cause, Cause::stall);
+    EXPECT_EQ(action->evidence.lateness, at(500) - at(131));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(530));
+}
+
+TEST_F(DecisionStall, IsSeenBeforeTheDeadlineToo) {
+    // The loop stands still from 100 on; at 129, before the silence is complete, it goes on.
+    driven.live(at(0), at(100));
+    EXPECT_FALSE(driven.machine.tick(at(129)));
+    driven.now = at(129);
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(130));
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(130) + confirm + milliseconds(19));
+}
+
+TEST(DecisionDeadline, IsNeverLaterThanOneInterval) {
+    auto settings = lab_settings();
+    settings.heartbeat_misses = 1000;
+    Driven driven(settings);
+    EXPECT_EQ(driven.machine.next_deadline(), at(10));
+    EXPECT_FALSE(driven.machine.tick(at(10)));
+    EXPECT_EQ(driven.machine.next_deadline(), at(20));
+}
+
+TEST(DecisionDeadline, EarlyTickDoesNothing) {
+    Driven driven;
+    driven.live(at(0), at(100));
+    EXPECT_FALSE(driven.machine.tick(at(129)));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+}
+
+TEST(DecisionSettingsCheck, RefusesWhatCannotWork) {
+    const auto refused = [](auto change) {
+        auto settings = lab_settings();
+        change(settings);
+        EXPECT_THROW(DecisionMachine(settings, at(0)), std::invalid_argument);
+    };
+    refused([](DecisionSettings& s) { s.links = 0; });
+    refused([](DecisionSettings& s) { s.heartbeat_interval = Duration::zero(); });
+    refused([](DecisionSettings& s) { s.heartbeat_interval = std::chrono::hours(2); });
+    refused([](DecisionSettings& s) { s.heartbeat_misses = 0; });
+    refused([](DecisionSettings& s) { s.heartbeat_misses = 1001; });
+    refused([](DecisionSettings& s) { s.tap_deadline = Duration::zero(); });
+    refused([](DecisionSettings& s) { s.suspect_confirm = milliseconds(-1); });
+    refused([](DecisionSettings& s) { s.stall_bound = Duration::zero(); });
+}
+
+TEST(DecisionInput, UnknownLinkIsAnError) {
+    Driven driven(lab_settings(2));
+    EXPECT_THROW((void)driven.machine.heartbeat(2, at(1)), std::out_of_range);
+}
+
+}  // namespace
+}  // namespace understudy::failover
