@@ -69,9 +69,11 @@ int serve(const Options& options) {
         io.stop();
     });
 
-    spdlog::info("event=start version={} links={} interval_ms={} misses={}", version(), settings.links.size(),
-                 options.heartbeat.interval_ms, settings.misses);
-    events.add("start", {{"version", version()}, {"links", settings.links.size()}});
+    // A primary that is merely busy must not look dead.
+    const bool realtime = raise_scheduling_priority();
+    spdlog::info("event=start version={} links={} interval_ms={} misses={} realtime={}", version(),
+                 settings.links.size(), options.heartbeat.interval_ms, settings.misses, realtime);
+    events.add("start", {{"version", version()}, {"links", settings.links.size()}, {"realtime", realtime}});
     for (Announcer& announcer : announcers)
         announcer.start();
     heartbeats.start();

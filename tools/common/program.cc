@@ -1,5 +1,7 @@
 #include "tools/common/program.hh"
 
+#include <sched.h>
+
 #include <csignal>
 #include <iostream>
 #include <map>
@@ -92,6 +94,11 @@ void set_up_logging(const std::string& name) {
     logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
     spdlog::set_level(level);
+}
+
+bool raise_scheduling_priority() {
+    const sched_param parameters{.sched_priority = 1};
+    return ::sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) == 0;
 }
 
 StopSignal::StopSignal(boost::asio::io_context& io, std::function<void(int)> on_stop)

@@ -46,6 +46,11 @@ int run_program(const std::string& name, const std::function<int()>& body);
 // begins the lines.
 void set_up_logging(const std::string& name);
 
+// Asks for the lowest real-time priority (SCHED_RR 1) for the calling thread, not for threads that it starts
+// later, so that heartbeats are not late because the machine is busy. False: without the privilege
+// (CAP_SYS_NICE or RLIMIT_RTPRIO); nothing has changed then. Only for threads that sleep most of the time.
+bool raise_scheduling_priority();
+
 // Calls back once on SIGTERM or SIGINT, on the io_context's thread.
 class StopSignal {
   public:
