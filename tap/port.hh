@@ -1,0 +1,77 @@
+// Frames in and frames out, in bursts: what a DPDK port, a live interface, a capture file and an in-memory
+// wire have in common.
+//
+// A port belongs to one thread, the one that polls it. Nothing here blocks.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "tap/frame.hh"
+
+namespace understudy::tap {
+
+// A port that cannot be opened or used: one line that says which, what is wrong and what to do.
+class PortError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// Since the port was opened.
+struct PortStatistics {
+    std::uint64_t received_frames = 0;
+    std::uint64_t received_bytes = 0;
+    std::uint64_t missed_frames = 0;   // lost before receive(): a full ring, no receive buffer
+    std::uint64_t receive_errors = 0;  // broken, or in a form that cannot be handed out
+    std::uint64_t sent_frames = 0;
+    std::uint64_t sent_bytes = 0;
+    std::uint64_t send_failures = 0;  // committed, and refused by the device
+    std::uint64_t no_buffer = 0;      // reserve() gave nothing
+};
+
+class Port {
+  public:
+    Port() = default;
+    virtual ~Port() = default;
+    Port(const Port&) = delete;
+    Port& operator=(const Port&) = delete;
+
+    // Called once by the thread that will poll, before its first call of another method.
+    virtual void adopt_polling_thread() {}
+
+    // Fills `out` with the frames that are there and returns how many; 0 when there are none. They are valid
+    // until release(), which must be called before the next receive().
+    virtual std::size_t receive(std::span<Frame> out) = 0;
+    // Gives all frames of the last burst back.
+    virtual void release(std::span<const Frame> frames) = 0;
+
+    // Room for one frame of `length` bytes, uninitialised, valid until the next call on this port; empty when
+    // there is no buffer or the frame is too long for the port (counted). A frame reserved and not committed
+    // is forgotten by the next reserve().
+    virtual std::span<std::byte> reserve(std::size_t length) = 0;
+    // Queues the reserved frame; nothing happens when none is. Frames leave in order, at the latest at
+    // flush().
+    virtual void commit() = 0;
+    // The end of a burst: hands the queued frames to the device. What it refuses is counted and dropped.
+    virtual void flush() = 0;
+
+    // The interface's own link-level address; all zero when it has none.
+    virtual std::array<std::uint8_t, 6> link_address() const = 0;
+    virtual bool carrier() const = 0;
+    // The largest IP packet in bytes that can be sent.
+    virtual std::size_t mtu() const = 0;
+    virtual PortStatistics statistics() const = 0;
+    // "net_af_packet", "pcap", "file", "memory".
+    virtual std::string_view driver() const = 0;
+    // As given to open_port().
+    virtual const std::string& spec() const = 0;
+    // No frame will ever come again: the end of a capture file.
+    virtual bool exhausted() const { return false; }
+};
+
+}  // namespace understudy::tap

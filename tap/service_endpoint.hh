@@ -1,0 +1,16 @@
+// A service as the tap knows it.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+
+namespace understudy::tap {
+
+struct ServiceEndpoint {
+    std::array<std::uint8_t, 16> address{};  // IPv6, or IPv4 in its mapped form (RFC 4291 2.5.5.2)
+    std::uint16_t port = 0;
+    friend constexpr auto operator<=>(const ServiceEndpoint&, const ServiceEndpoint&) = default;
+};
+
+}  // namespace understudy::tap
