@@ -22,12 +22,10 @@ class FilterError : public std::runtime_error {
 
 // What runs the compiled program.
 enum class FilterEngine : std::uint8_t {
-    classic,      // libpcap's bpf_filter
-    dpdk_interp,  // rte_bpf_exec
-    dpdk_jit,     // machine code of librte_bpf
+    classic,           // libpcap's bpf_filter
+    dpdk_interpreter,  // rte_bpf_exec
+    dpdk_jit,          // machine code of librte_bpf
 };
-const char* to_string(FilterEngine engine);
-
 // Compiles `expression` for Ethernet. Frames of DPDK ports run through librte_bpf, as machine code where it
 // can make some; other frames, and all frames when DPDK is not started before the filter is built, through
 // libpcap's interpreter. All engines give the same answer.
@@ -41,7 +39,7 @@ class Filter {
 
     // An empty expression matches every frame.
     bool matches(const Frame& frame) const;
-    // "dpdk-jit", "dpdk-interpreter", "classic": what frames of a DPDK port run through.
+    // What frames of a DPDK port run through: "dpdk-jit", "dpdk-interpreter" or "classic".
     std::string_view engine() const;
 
   private:

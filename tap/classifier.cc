@@ -1,0 +1,160 @@
+#include "tap/classifier.hh"
+
+#include <net/ethernet.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+namespace understudy::tap {
+namespace {
+
+constexpr std::uint16_t ethertype_service_vlan = 0x88a8;  // IEEE 802.1ad; <net/ethernet.h> lacks it
+constexpr std::size_t min_ip_header = 20;
+constexpr std::size_t ports_length = 4;
+constexpr std::size_t mapped_v4_offset = 12;
+
+using Member = std::uint64_t ClassifierCounters::*;
+
+constexpr std::array counter_table = {
+    CounterInfo{"from_client", "service frames from a client to the primary",
+                &ClassifierCounters::from_client},
+    CounterInfo{"from_primary", "service frames from the primary to a client",
+                &ClassifierCounters::from_primary},
+    CounterInfo{"signs_of_life", "frames of any kind that the primary's link-level address sent",
+                &ClassifierCounters::signs_of_life},
+    CounterInfo{"not_selected", "TCP that is not of a service, or that the filter does not select",
+                &ClassifierCounters::not_selected},
+    CounterInfo{"arp", "ARP frames, set apart", &ClassifierCounters::arp},
+    CounterInfo{"vlan", "VLAN-tagged frames, set apart", &ClassifierCounters::vlan},
+    CounterInfo{"ipv6", "IPv6 frames, set apart", &ClassifierCounters::ipv6},
+    CounterInfo{"other_ethertype", "frames of other ethertypes, set apart",
+                &ClassifierCounters::other_ethertype},
+    CounterInfo{"icmp", "ICMP packets, set apart", &ClassifierCounters::icmp},
+    CounterInfo{"fragment", "IP fragments, set apart", &ClassifierCounters::fragment},
+    CounterInfo{"other_protocol", "IP packets that are neither TCP nor ICMP, set apart",
+                &ClassifierCounters::other_protocol},
+    CounterInfo{"runt", "frames shorter than an Ethernet header", &ClassifierCounters::runt},
+    CounterInfo{"malformed", "IP headers that are broken or cut before the ports",
+                &ClassifierCounters::malformed},
+    CounterInfo{"foreign_source",
+                "refused: a service's address and port, but not the primary's link-level address",
+                &ClassifierCounters::foreign_source},
+    CounterInfo{"primary_to_itself", "refused: for a service, and from the primary's own link-level address",
+                &ClassifierCounters::primary_to_itself},
+    CounterInfo{"group_destination", "refused: service traffic to a group link-level address",
+                &ClassifierCounters::group_destination},
+};
+static_assert(counter_table.size() * sizeof(std::uint64_t) == sizeof(ClassifierCounters));
+
+template <typename Header>
+std::optional<Header> read_header(std::span<const std::byte> bytes) {
+    if (bytes.size() < sizeof(Header)) return std::nullopt;
+    Header header;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    return header;
+}
+
+ServiceEndpoint mapped_endpoint(std::uint32_t network_order_v4, std::uint16_t port) {
+    ServiceEndpoint endpoint{.port = port};
+    endpoint.address[10] = 0xff;
+    endpoint.address[11] = 0xff;
+    std::memcpy(&endpoint.address[mapped_v4_offset], &network_order_v4, sizeof network_order_v4);
+    return endpoint;
+}
+
+std::uint16_t read_u16(std::span<const std::byte> bytes) {
+    return static_cast<std::uint16_t>(std::to_integer<unsigned>(bytes[0]) << 8 |
+                                      std::to_integer<unsigned>(bytes[1]));
+}
+
+std::string whole_expression(const ClassifierSettings& settings) {
+    const std::string services = service_expression(settings.services);
+    if (settings.extra_filter.empty()) return services;
+    // Compiled alone first: "a) or (b" must not pass for an expression once it is in brackets.
+    Filter(settings.extra_filter, FilterEngine::classic);
+    return "(" + services + ") and (" + settings.extra_filter + ")";
+}
+
+}  // namespace
+
+std::span<const CounterInfo> classifier_counter_table() {
+    return counter_table;
+}
+
+Classifier::Classifier(const ClassifierSettings& settings)
+    : primary_link_(settings.primary_link),
+      services_(settings.services),
+      filter_(whole_expression(settings)) {
+    std::sort(services_.begin(), services_.end());
+}
+
+Classified Classifier::count(Verdict verdict, Member counter, bool sign_of_life) {
+    ++(counters_.*counter);
+    return {verdict, sign_of_life};
+}
+
+bool Classifier::is_service(const ServiceEndpoint& endpoint) const {
+    return std::binary_search(services_.begin(), services_.end(), endpoint);
+}
+
+Classified Classifier::classify(const Frame& frame) {
+    const auto ethernet = read_header<ether_header>(frame.bytes);
+    if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
+    const bool primary = std::memcmp(ethernet->ether_shost, primary_link_.data(), primary_link_.size()) == 0;
+    if (primary) ++counters_.signs_of_life;
+    switch (ntohs(ethernet->ether_type)) {
+        case ETHERTYPE_IP:
+            return classify_ipv4(frame, primary);
+        case ETHERTYPE_ARP:
+            return count(Verdict::not_service, &ClassifierCounters::arp, primary);
+        case ETHERTYPE_IPV6:
+            return count(Verdict::not_service, &ClassifierCounters::ipv6, primary);
+        case ETHERTYPE_VLAN:
+        case ethertype_service_vlan:
+            return count(Verdict::not_service, &ClassifierCounters::vlan, primary);
+        default:
+            return count(Verdict::not_service, &ClassifierCounters::other_ethertype, primary);
+    }
+}
+
+Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
+    const auto packet = frame.bytes.subspan(sizeof(ether_header));
+    const auto ip = read_header<iphdr>(packet);
+    const std::size_t header_length = ip ? std::size_t{ip->ihl} * 4 : 0;
+    if (!ip || ip->version != 4 || header_length < min_ip_header)
+        return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    if ((ntohs(ip->frag_off) & (IP_MF | IP_OFFMASK)) != 0)
+        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
+    if (ip->protocol == IPPROTO_ICMP) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
+    if (ip->protocol != IPPROTO_TCP)
+        return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
+    // The ports must lie inside the packet, not in the padding behind a short one.
+    const std::size_t length = std::min<std::size_t>(packet.size(), ntohs(ip->tot_len));
+    if (length < header_length + ports_length)
+        return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto ports = packet.subspan(header_length, ports_length);
+    return classify_service(frame,
+                            {.source = mapped_endpoint(ip->saddr, read_u16(ports)),
+                             .destination = mapped_endpoint(ip->daddr, read_u16(ports.subspan(2)))},
+                            primary);
+}
+
+Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary) {
+    if (!filter_.matches(frame))
+        return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
+    const bool from_service = is_service(endpoints.source);
+    if (!from_service && !is_service(endpoints.destination))
+        return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
+    if ((std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
+        return count(Verdict::refused, &ClassifierCounters::group_destination, primary);
+    if (from_service && !primary)
+        return count(Verdict::refused, &ClassifierCounters::foreign_source, primary);
+    if (from_service) return count(Verdict::from_primary, &ClassifierCounters::from_primary, primary);
+    if (primary) return count(Verdict::refused, &ClassifierCounters::primary_to_itself, primary);
+    return count(Verdict::from_client, &ClassifierCounters::from_client, primary);
+}
+
+}  // namespace understudy::tap

@@ -1,0 +1,344 @@
+#include "tap/dpdk_port.hh"
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#include "tap/kernel_interface.hh"
+
+namespace understudy::tap {
+namespace {
+
+constexpr unsigned most_buffers = 8192;
+constexpr unsigned fewest_buffers = 1024;
+constexpr unsigned buffer_cache = 256;
+constexpr std::uint16_t wanted_descriptors = 1024;
+constexpr std::uint16_t queue = 0;
+constexpr std::uint16_t max_burst = 64;
+constexpr std::size_t transmit_batch = 32;
+// How often a device that takes nothing is asked again before the rest of the batch is dropped.
+constexpr unsigned transmit_retries = 16;
+
+// Names memory pools; only raised, for two pools of one name cannot be.
+std::atomic<unsigned> pool_number{0};
+
+// What DPDK logs while it lives, for the reason in one error line.
+class LogCapture {
+  public:
+    LogCapture() : stream_(open_memstream(&text_, &length_)) { rte_openlog_stream(stream_); }
+    ~LogCapture() {
+        rte_openlog_stream(nullptr);
+        if (stream_ != nullptr) std::fclose(stream_);
+        std::free(text_);
+    }
+    LogCapture(const LogCapture&) = delete;
+    LogCapture& operator=(const LogCapture&) = delete;
+
+    // " (first line)", or nothing when DPDK gave no reason.
+    std::string reason() const {
+        if (stream_ == nullptr || std::fflush(stream_) != 0 || length_ == 0) return {};
+        const std::string text(text_, length_);
+        return " (" + text.substr(0, text.find('\n')) + ")";
+    }
+
+  private:
+    char* text_ = nullptr;
+    std::size_t length_ = 0;
+    std::FILE* stream_;
+};
+
+// Gives a polling thread an lcore id, which makes its memory pool cache work, until the thread ends.
+class LcoreRegistration {
+  public:
+    LcoreRegistration() : registered_(rte_lcore_id() == LCORE_ID_ANY && rte_thread_register() == 0) {}
+    ~LcoreRegistration() {
+        if (registered_) rte_thread_unregister();
+    }
+    LcoreRegistration(const LcoreRegistration&) = delete;
+    LcoreRegistration& operator=(const LcoreRegistration&) = delete;
+
+  private:
+    bool registered_;
+};
+
+// The value of `key` in "name,key=value,...".
+std::string argument_of(const std::string& device, const std::string& key) {
+    const std::size_t at = device.find("," + key + "=");
+    if (at == std::string::npos) return {};
+    const std::size_t begin = at + key.size() + 2;
+    return device.substr(begin, device.find(',', begin) - begin);
+}
+
+// Owned by this port alone, as DPDK keeps account of it: a second port over the same device is refused.
+void take_ownership(std::uint16_t id, const std::string& spec) {
+    rte_eth_dev_owner owner{};
+    rte_eth_dev_owner_new(&owner.id);
+    std::snprintf(owner.name, sizeof owner.name, "understudy");
+    if (rte_eth_dev_owner_set(id, &owner) != 0) throw PortError(spec + ": the device is open already");
+}
+
+// net_tap makes its interface; the others need it to be there.
+void require_interface(const std::string& spec, const KernelInterface& interface) {
+    if (!interface.exists())
+        throw PortError(spec + ": there is no interface " + interface.name() + ": see `ip link`");
+    if (!interface.up())
+        throw PortError(spec + ": interface " + interface.name() + " is down: `ip link set` it up");
+}
+
+// A started device with its memory pool; stops and unplugs it at the end.
+class Device {
+  public:
+    Device(const std::string& device, const std::string& spec, const PortOptions& options) : spec_(spec) {
+        plug(device);
+        try {
+            configure();
+            start(options);
+        } catch (...) {
+            unplug();
+            throw;
+        }
+    }
+    ~Device() { unplug(); }
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+
+    std::uint16_t id() const { return id_; }
+    rte_mempool* pool() const { return pool_; }
+    const char* driver() const { return info_.driver_name; }
+
+  private:
+    void plug(const std::string& device) {
+        const std::string name = device.substr(0, device.find(','));
+        const LogCapture log;
+        if (rte_eth_dev_get_port_by_name(name.c_str(), &id_) != 0) {
+            const int status = rte_dev_probe(device.c_str());
+            if (status != 0 || rte_eth_dev_get_port_by_name(name.c_str(), &id_) != 0)
+                throw PortError(spec_ + ": DPDK cannot plug the device in: " +
+                                rte_strerror(status != 0 ? -status : ENODEV) + log.reason());
+        }
+        take_ownership(id_, spec_);
+        check(rte_eth_dev_info_get(id_, &info_), "the device says nothing of itself", log);
+    }
+
+    void configure() {
+        const LogCapture log;
+        rte_eth_conf configuration{};
+        configuration.txmode.offloads = info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+        check(rte_eth_dev_configure(id_, 1, 1, &configuration), "cannot configure the device", log);
+        std::uint16_t receive = wanted_descriptors, transmit = wanted_descriptors;
+        check(rte_eth_dev_adjust_nb_rx_tx_desc(id_, &receive, &transmit), "cannot size the queues", log);
+        make_pool(log);
+        const int socket = rte_eth_dev_socket_id(id_);
+        const auto on = static_cast<unsigned>(socket);
+        check(rte_eth_rx_queue_setup(id_, queue, receive, on, nullptr, pool_), "no receive queue", log);
+        check(rte_eth_tx_queue_setup(id_, queue, transmit, on, nullptr), "no transmit queue", log);
+    }
+
+    // Without huge pages memory is short: rather a smaller pool than none.
+    void make_pool(const LogCapture& log) {
+        const std::string name = "understudy-" + std::to_string(pool_number.fetch_add(1));
+        for (unsigned count = most_buffers; pool_ == nullptr && count >= fewest_buffers; count /= 2)
+            pool_ = rte_pktmbuf_pool_create(name.c_str(), count, buffer_cache, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                            SOCKET_ID_ANY);
+        if (pool_ == nullptr)
+            check(-rte_errno, "no memory for packet buffers: give the EAL more with -m", log);
+    }
+
+    void start(const PortOptions& options) {
+        const LogCapture log;
+        check(rte_eth_dev_start(id_), "the device does not start", log);
+        if (!options.promiscuous) return;
+        // A device that hands out every frame anyway may have no such mode.
+        const int status = rte_eth_promiscuous_enable(id_);
+        if (status != -ENOTSUP) check(status, "no promiscuous mode", log);
+        promiscuous_ = status == 0;
+    }
+
+    void check(int status, const char* what, const LogCapture& log) const {
+        if (status < 0) throw PortError(spec_ + ": " + what + ": " + rte_strerror(-status) + log.reason());
+    }
+
+    void unplug() {
+        const LogCapture log;
+        // The kernel keeps an interface promiscuous until it is told otherwise.
+        if (promiscuous_) rte_eth_promiscuous_disable(id_);
+        rte_eth_dev_stop(id_);
+        rte_eth_dev_close(id_);
+        if (info_.device != nullptr) rte_dev_remove(info_.device);
+        rte_mempool_free(pool_);
+    }
+
+    std::string spec_;
+    std::uint16_t id_ = 0;
+    rte_eth_dev_info info_{};
+    rte_mempool* pool_ = nullptr;
+    bool promiscuous_ = false;
+};
+
+class DpdkPort final : public Port {
+  public:
+    DpdkPort(const std::string& device, const PortOptions& options)
+        : spec_("dpdk:" + device),
+          interface_(open_interface(device, spec_)),
+          device_(device, spec_, options) {
+        rte_ether_addr address{};
+        if (rte_eth_macaddr_get(device_.id(), &address) == 0)
+            std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), link_address_.begin());
+        mtu_ = read_mtu();
+        rte_eth_stats_get(device_.id(), &at_open_);
+    }
+
+    ~DpdkPort() override {
+        rte_pktmbuf_free(reserved_);
+        flush();
+    }
+
+    void adopt_polling_thread() override { thread_local const LcoreRegistration registration; }
+
+    std::size_t receive(std::span<Frame> out) override {
+        std::array<rte_mbuf*, max_burst> buffers;
+        const auto wanted = static_cast<std::uint16_t>(std::min<std::size_t>(out.size(), max_burst));
+        const std::uint16_t count = rte_eth_rx_burst(device_.id(), queue, buffers.data(), wanted);
+        std::size_t good = 0;
+        for (rte_mbuf* buffer : std::span(buffers).first(count)) {
+            if (buffer->nb_segs != 1 && rte_pktmbuf_linearize(buffer) != 0) {
+                ++statistics_.receive_errors;
+                rte_pktmbuf_free(buffer);
+                continue;
+            }
+            const auto* bytes = rte_pktmbuf_mtod(buffer, const std::byte*);
+            out[good++] = {
+                .bytes = {bytes, buffer->data_len}, .wire_length = buffer->pkt_len, .handle = buffer};
+            statistics_.received_bytes += buffer->pkt_len;
+        }
+        statistics_.received_frames += good;
+        return good;
+    }
+
+    void release(std::span<const Frame> frames) override {
+        for (const Frame& frame : frames)
+            rte_pktmbuf_free(static_cast<rte_mbuf*>(frame.handle));
+    }
+
+    std::span<std::byte> reserve(std::size_t length) override {
+        if (reserved_ == nullptr) reserved_ = rte_pktmbuf_alloc(device_.pool());
+        if (reserved_ == nullptr || length == 0 || length > mtu_ + RTE_ETHER_HDR_LEN) {
+            ++statistics_.no_buffer;
+            return {};
+        }
+        rte_pktmbuf_reset(reserved_);
+        char* bytes = rte_pktmbuf_append(reserved_, static_cast<std::uint16_t>(length));
+        if (bytes == nullptr) {
+            ++statistics_.no_buffer;
+            return {};
+        }
+        return {reinterpret_cast<std::byte*>(bytes), length};
+    }
+
+    void commit() override {
+        if (reserved_ == nullptr || reserved_->data_len == 0) return;
+        batch_[batched_++] = reserved_;
+        reserved_ = nullptr;
+        if (batched_ == batch_.size()) flush();
+    }
+
+    void flush() override {
+        std::uint16_t done = 0;
+        for (unsigned tries = 0; done < batched_ && tries <= transmit_retries; ++tries) {
+            const std::uint64_t bytes = bytes_from(done);
+            const auto rest = static_cast<std::uint16_t>(batched_ - done);
+            const std::uint16_t taken = rte_eth_tx_burst(device_.id(), queue, &batch_[done], rest);
+            done = static_cast<std::uint16_t>(done + taken);
+            statistics_.sent_frames += taken;
+            statistics_.sent_bytes += bytes - bytes_from(done);
+            if (taken != 0) tries = 0;
+        }
+        statistics_.send_failures += batched_ - done;
+        for (; done < batched_; ++done)
+            rte_pktmbuf_free(batch_[done]);
+        batched_ = 0;
+    }
+
+    std::array<std::uint8_t, 6> link_address() const override { return link_address_; }
+
+    // Drivers over a kernel interface report a link that is always up; the kernel knows better.
+    bool carrier() const override {
+        if (interface_ && !interface_->carrier()) return false;
+        rte_eth_link link{};
+        return rte_eth_link_get_nowait(device_.id(), &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    }
+
+    std::size_t mtu() const override { return mtu_; }
+
+    PortStatistics statistics() const override {
+        PortStatistics statistics = statistics_;
+        rte_eth_stats device{};
+        if (rte_eth_stats_get(device_.id(), &device) != 0) return statistics;
+        statistics.missed_frames = device.imissed - at_open_.imissed + device.rx_nombuf - at_open_.rx_nombuf;
+        statistics.receive_errors += device.ierrors - at_open_.ierrors;
+        // Taken from us by the driver and then not sent.
+        const std::uint64_t failed = std::min(device.oerrors - at_open_.oerrors, statistics.sent_frames);
+        statistics.sent_frames -= failed;
+        statistics.send_failures += failed;
+        return statistics;
+    }
+
+    std::string_view driver() const override { return device_.driver(); }
+    const std::string& spec() const override { return spec_; }
+
+  private:
+    static std::unique_ptr<KernelInterface> open_interface(const std::string& device,
+                                                           const std::string& spec) {
+        const std::string name = argument_of(device, "iface");
+        if (name.empty()) return nullptr;
+        auto interface = std::make_unique<KernelInterface>(name);
+        if (!device.starts_with("net_tap")) require_interface(spec, *interface);
+        return interface;
+    }
+
+    std::size_t read_mtu() const {
+        std::uint16_t device_mtu = RTE_ETHER_MTU;
+        rte_eth_dev_get_mtu(device_.id(), &device_mtu);
+        const std::size_t kernel_mtu = interface_ ? interface_->mtu() : 0;
+        const std::size_t mtu = kernel_mtu != 0 ? std::min<std::size_t>(device_mtu, kernel_mtu) : device_mtu;
+        return std::min<std::size_t>(mtu, RTE_MBUF_DEFAULT_DATAROOM - RTE_ETHER_HDR_LEN);
+    }
+
+    // Before they are handed over: the driver may free what it takes.
+    std::uint64_t bytes_from(std::uint16_t first) const {
+        std::uint64_t bytes = 0;
+        for (std::uint16_t i = first; i < batched_; ++i)
+            bytes += batch_[i]->pkt_len;
+        return bytes;
+    }
+
+    std::string spec_;
+    std::unique_ptr<KernelInterface> interface_;
+    Device device_;
+    std::array<std::uint8_t, 6> link_address_{};
+    std::size_t mtu_ = 0;
+    rte_mbuf* reserved_ = nullptr;
+    std::array<rte_mbuf*, transmit_batch> batch_{};
+    std::uint16_t batched_ = 0;
+    PortStatistics statistics_;
+    rte_eth_stats at_open_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Port> open_dpdk_port(const std::string& device, const PortOptions& options) {
+    if (!dpdk_started()) throw PortError("dpdk:" + device + ": DPDK is not started");
+    return std::make_unique<DpdkPort>(device, options);
+}
+
+}  // namespace understudy::tap
