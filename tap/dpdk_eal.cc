@@ -53,7 +53,8 @@ class StandardStreamCapture {
         std::istringstream lines(text);
         std::string last;
         for (std::string line; std::getline(lines, line);) {
-            if (line.find("unrecognized option") != std::string::npos) return line;
+            if (line.starts_with("EAL:") || line.find("unrecognized option") != std::string::npos)
+                return line;
             if (line.find_first_not_of(' ') != std::string::npos) last = line;
         }
         return last;
@@ -130,13 +131,15 @@ std::vector<std::string> complete_arguments(const std::string& given, int cpu) {
     };
     if (!has({"-l", "-c", "--lcores"})) arguments.push_back("--lcores=0@" + std::to_string(cpu));
     if (!has({"-a", "-b", "--allow", "--block", "--no-pci"})) arguments.emplace_back("--no-pci");
-    if (!has({"--in-memory", "--huge-dir", "--proc-type", "--legacy-mem"}))
-        arguments.emplace_back("--in-memory");
-    if (!has({"--file-prefix"})) arguments.push_back("--file-prefix=understudy-" + std::to_string(getpid()));
     if (!has({"--telemetry", "--no-telemetry"})) arguments.emplace_back("--no-telemetry");
     if (!has({"--log-level"})) arguments.emplace_back("--log-level=error");
-    if (!has({"--no-huge", "-m", "--socket-mem", "--legacy-mem"}) && free_huge_memory() < wanted_huge_memory)
-        arguments.insert(arguments.end(), {"--no-huge", "-m", "256"});
+    const bool short_of_pages =
+        !has({"--no-huge", "-m", "--socket-mem"}) && free_huge_memory() < wanted_huge_memory;
+    if (short_of_pages) arguments.insert(arguments.end(), {"--no-huge", "-m", "256"});
+    // Nothing is shared with other processes nor left behind in files. The EAL has two options for it, and
+    // refuses --in-memory without huge pages.
+    if (!has({"--in-memory", "--no-shconf", "--file-prefix", "--huge-dir", "--proc-type", "--legacy-mem"}))
+        arguments.emplace_back(short_of_pages || has({"--no-huge"}) ? "--no-shconf" : "--in-memory");
     return arguments;
 }
 

@@ -172,13 +172,19 @@ class LivePort final : public Port {
     PortStatistics statistics_;
 };
 
+// libpcap puts the path before some of its messages and not before others.
+std::string why_not(const std::string& path, std::string message) {
+    if (message.starts_with(path + ": ")) message.erase(0, path.size() + 2);
+    return message;
+}
+
 class FilePort final : public Port {
   public:
     explicit FilePort(const std::string& path) : spec_("file:" + path) {
         char error[PCAP_ERRBUF_SIZE] = "";
         handle_.reset(
             pcap_open_offline_with_tstamp_precision(path.c_str(), PCAP_TSTAMP_PRECISION_NANO, error));
-        if (!handle_) throw PortError("file:" + std::string(error));
+        if (!handle_) throw PortError(spec_ + ": " + why_not(path, error));
         require_ethernet(handle_.get(), spec_);
     }
 
