@@ -35,6 +35,7 @@ struct Shadow {
     struct ClientSyn {
         bool seen = false;
         Seq isn;
+        std::uint16_t window = 0;
         std::uint16_t mss = 0;
         bool window_scale_present = false;
         std::uint8_t window_scale = 0;

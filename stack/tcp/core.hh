@@ -142,6 +142,8 @@ void on_timer(Core& core, Connection& c);
 // shadow_client.cc, shadow_primary.cc: what the mirror shows while silent.
 void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
+// The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
+void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 // Applies the client's ACKs to what is known of the primary's stream by now.
 [[nodiscard]] bool apply_client_acks(Core& core, Connection& c);
 // The handshake is complete as far as the mirror shows.

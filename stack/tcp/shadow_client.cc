@@ -13,6 +13,7 @@ Shadow::ClientSyn read_syn(const Segment& segment) {
     Shadow::ClientSyn syn;
     syn.seen = true;
     syn.isn = segment.seq();
+    syn.window = segment.header.window;
     syn.mss = options.mss;
     syn.window_scale_present = options.window_scale_present;
     syn.window_scale = options.window_scale;
@@ -29,6 +30,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     if (c != nullptr) {
         Shadow& shadow = *c->shadow;
         if (syn.isn == c->irs && shadow.syn.seen) return;  // sent again
+        if (syn.isn == c->irs && shadow.seeded) return complete_seed(core, *c, syn);
         if (shadow.seeded || c->coverage == Coverage::too_old) {
             shadow.next_syn = syn;  // the primary's SYN/ACK decides whether the ports are used anew
             return;
@@ -48,7 +50,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     c->rcv_nxt = c->rcv_edge = syn.isn + 1;
     c->ts_recent = syn.tsval;
     c->snd_wl1 = syn.isn;
-    c->snd_wnd = c->max_snd_wnd = segment.header.window;
+    c->snd_wnd = c->max_snd_wnd = syn.window;
     c->peer_link = segment.link_source;
     c->life_at = core.now + core.settings.shadow.half_open_timeout;
     core.arm(*c);

@@ -10,6 +10,14 @@ using wire::TcpFlags;
 
 constexpr std::size_t max_waiting_ranges = 256;
 
+// What the client's SYN said, as far as it was seen.
+void apply_client_options(const Core& core, Connection& c) {
+    const Shadow::ClientSyn& syn = c.shadow->syn;
+    c.snd_scale = c.window_scaling ? syn.window_scale : 0;
+    c.mss =
+        std::min(syn.mss != 0 ? syn.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
+}
+
 void report_seed(Core& core, const Connection& c) {
     const Shadow& shadow = *c.shadow;
     SeedRecord record;
@@ -46,10 +54,8 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.timestamps = options.timestamps_present;
     c.sack = options.sack_permitted;
     c.window_scaling = options.window_scale_present;
-    c.snd_scale = c.window_scaling ? shadow.syn.window_scale : 0;
     c.rcv_scale = options.window_scale;
-    c.mss = std::min(shadow.syn.mss != 0 ? shadow.syn.mss : default_mss,
-                     static_cast<std::uint16_t>(core.settings.mtu - 40));
+    apply_client_options(core, c);
     c.receive_limit = std::max<std::uint32_t>(tcp.receive_buffer_bytes, segment.header.window);
     c.rcv_edge = max(c.rcv_edge, segment.ack() + segment.header.window);
     c.ttl = segment.ttl;
@@ -195,6 +201,21 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
 }
 
 }  // namespace
+
+void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
+    Shadow& shadow = *c.shadow;
+    shadow.syn = syn;
+    apply_client_options(core, c);
+    if (c.snd_wl1 == c.irs) {
+        c.snd_wnd = c.max_snd_wnd = syn.window;
+    } else {  // of segments read before their scale was known
+        c.snd_wnd <<= c.snd_scale;
+        c.max_snd_wnd <<= c.snd_scale;
+    }
+    if (c.coverage == Coverage::inferred)
+        c.coverage = c.is_synchronized() ? Coverage::covered : Coverage::half_open;
+    report_seed(core, c);
+}
 
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn)) {

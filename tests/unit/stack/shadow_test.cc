@@ -66,6 +66,26 @@ TEST_F(Shadowing, WithoutTheSynTheConnectionIsInferred) {
     EXPECT_TRUE(host.events.seeds.at(0).inferred);
 }
 
+TEST_F(Shadowing, ASynBehindItsSynAckProvesTheOptionsAfterAll) {
+    primary_syn_ack();
+    client(0, 0, "hello");
+    client_syn();
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+    EXPECT_EQ(host.snapshot().snd_wnd, 500u << 9) << "the window read before its scale was known";
+    ASSERT_EQ(host.events.seeds.size(), 2u);
+    EXPECT_FALSE(host.events.seeds[1].inferred);
+    EXPECT_EQ(host.events.seeds[1].client_window_scale, 9);
+    EXPECT_EQ(host.events.seeds[1].client_mss, 1000);
+}
+
+TEST_F(Shadowing, ASynBehindItsSynAckLeavesTheHandshakeHalfOpen) {
+    primary_syn_ack();
+    client_syn();
+    client(0, 0, "hello");
+    EXPECT_EQ(host.events.input, "hello");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
 TEST_F(Shadowing, ARepeatedSynAckChangesNothing) {
     handshake();
     client(0, 0, "abc");
@@ -180,6 +200,32 @@ TEST_F(Shadowing, BothFinsEndTheConnectionWithoutAWord) {
     EXPECT_EQ(host.stack.connection_count(), 0u);
     EXPECT_EQ(host.stack.counters().connections_too_old, 0u);
     EXPECT_TRUE(host.wire.frames.empty());
+}
+
+TEST_F(Shadowing, AnAckThatOvertakesTheFinItAcknowledgesLeavesNoGap) {
+    handshake();
+    client(0, 0, "", TcpFlags::fin);
+    host.stack.shutdown_send(host.events.connection, host.now);
+    const ConnectionId id = host.events.connection;
+    client(1, 1, "");
+    ASSERT_EQ(host.snapshot().coverage, Coverage::uncompared);
+    primary(0, 1, "", TcpFlags::fin);
+    ASSERT_EQ(host.stack.snapshot(id)->state, State::time_wait);
+    EXPECT_EQ(host.stack.snapshot(id)->coverage, Coverage::covered);
+    EXPECT_EQ(host.stack.promote(host.now).reset, 0u);
+}
+
+TEST_F(Shadowing, ANewerAckOnOldSequenceNumbersStillSetsTheWindow) {
+    handshake();
+    client(100, 0, "sent ahead of what is missing");
+    primary(0, 0, "abc");
+    Packet again = client_packet(0, 3, TcpFlags::ack);
+    again.tcp.window = 10;
+    host.inject(again, Source::tap_from_client);
+    EXPECT_EQ(host.snapshot().snd_wnd, 10u << 9);
+    again.tcp.window = 20;
+    host.inject(again, Source::tap_from_client);
+    EXPECT_EQ(host.snapshot().snd_wnd, 20u << 9) << "wider for the same acknowledgement";
 }
 
 TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
