@@ -41,7 +41,11 @@ bool tracks_output(const Connection& c) {
 
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
-    if (!shadow.seeded || c.state == State::time_wait) return;
+    if (!shadow.seeded) return;
+    if (c.state == State::time_wait) {  // both ends are known, and acknowledged
+        shadow.hole_since = shadow.gap_since = never;
+        return;
+    }
     const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
     const Seq proven_sent = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
     const auto note = [&](Instant& since, bool present) {
