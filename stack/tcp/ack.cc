@@ -75,13 +75,19 @@ void on_new_ack(Core& core, Connection& c, const Segment& segment, Seq ack) {
 }  // namespace
 
 void update_send_window(Connection& c, const Segment& segment) {
-    // RFC 9293 3.10.7.4: only from a segment that is not older than the last update.
-    if (c.snd_wl1 > segment.seq() || (c.snd_wl1 == segment.seq() && c.snd_wl2 > segment.ack())) return;
     const std::uint8_t scale = segment.has(wire::TcpFlags::syn) ? 0 : c.snd_scale;
-    c.snd_wnd = std::uint32_t{segment.header.window} << scale;
+    const std::uint32_t window = std::uint32_t{segment.header.window} << scale;
+    // RFC 9293 3.10.7.4: only from a segment that is not older than the last update. A newer acknowledgement,
+    // or a wider window for the same one, is not older either: after a time-out the peer carries them on
+    // sequence numbers that it has used before.
+    const Seq seq = segment.seq(), ack = segment.ack();
+    const bool is_current =
+        seq > c.snd_wl1 || ack > c.snd_wl2 || (ack == c.snd_wl2 && (seq == c.snd_wl1 || window > c.snd_wnd));
+    if (!is_current) return;
+    c.snd_wnd = window;
     c.max_snd_wnd = std::max(c.max_snd_wnd, c.snd_wnd);
-    c.snd_wl1 = segment.seq();
-    c.snd_wl2 = segment.ack();
+    c.snd_wl1 = max(c.snd_wl1, seq);
+    c.snd_wl2 = ack;
 }
 
 bool master_ack(Core& core, Connection& c, const Segment& segment) {
