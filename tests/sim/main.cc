@@ -1,0 +1,179 @@
+// understudy-sim: failovers in virtual time, as many as there are seeds.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/report.hh"
+#include "tests/sim/world.hh"
+#include "tools/common/program.hh"
+
+namespace understudy::sim {
+namespace {
+
+struct Options {
+    std::string seeds = "1..100";
+    std::string profile = "all";
+    std::optional<std::uint64_t> seed;
+    bool trace = false;
+    bool demo = false;
+    std::string json;
+};
+
+struct SeedRange {
+    std::uint64_t first, last;
+};
+
+struct Summary {
+    std::uint64_t runs = 0, violating = 0, connections = 0, bytes_checked = 0, frames = 0;
+    nlohmann::ordered_json violations = nlohmann::ordered_json::array();
+};
+
+constexpr std::size_t max_told_violations = 10;
+
+std::uint64_t parse_seed(const std::string& text) {
+    if (text.empty() || text.size() > 19 || text.find_first_not_of("0123456789") != std::string::npos)
+        throw tools::UsageError("--seeds: '" + text + "' is not a number; give FROM..TO, such as 1..1000");
+    return std::stoull(text);
+}
+
+SeedRange parse_seeds(const std::string& text) {
+    const std::size_t dots = text.find("..");
+    if (dots == std::string::npos) return {parse_seed(text), parse_seed(text)};
+    const SeedRange range{parse_seed(text.substr(0, dots)), parse_seed(text.substr(dots + 2))};
+    if (range.first > range.last) throw tools::UsageError("--seeds: FROM is greater than TO");
+    return range;
+}
+
+std::vector<Profile> select_profiles(const std::string& name) {
+    if (name == "all") return {profiles().begin(), profiles().end()};
+    if (const Profile* profile = find_profile(name)) return {*profile};
+    std::string known;
+    for (const Profile& profile : profiles())
+        known.append(", ").append(profile.name);
+    throw tools::UsageError("--profile " + name + ": no such profile; there are: all" + known);
+}
+
+// A line on standard error every two seconds of real time.
+class Progress {
+  public:
+    void tell(const Summary& summary, std::uint64_t total) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - told_ < std::chrono::seconds(2)) return;
+        told_ = now;
+        fmt::print(stderr, "{} of {} runs, {} with violations\n", summary.runs, total, summary.violating);
+    }
+
+  private:
+    std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
+};
+
+void note_violation(Summary& summary, const Profile& profile, std::uint64_t seed,
+                    const Violation& violation) {
+    if (++summary.violating > max_told_violations) return;
+    fmt::print("violation: profile {}, seed {}, at {:.4f} ms: {}: {}\n  replay: {}\n", profile.name, seed,
+               violation.at_ms, violation.oracle, violation.what, replay_command(profile.name, seed));
+    summary.violations.push_back({{"profile", profile.name},
+                                  {"seed", seed},
+                                  {"at_ms", violation.at_ms},
+                                  {"oracle", violation.oracle},
+                                  {"what", violation.what},
+                                  {"replay", replay_command(profile.name, seed)}});
+}
+
+void write_json(const std::string& path, const nlohmann::ordered_json& json) {
+    if (path.empty()) return;
+    std::ofstream file(path);
+    file << json.dump(2) << '\n';
+    if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+int run_many(const Options& options) {
+    const SeedRange seeds = parse_seeds(options.seeds);
+    const auto chosen = select_profiles(options.profile);
+    fmt::print("seeds {}..{}, profile {}\n", seeds.first, seeds.last, options.profile);
+    std::fflush(stdout);
+    const std::uint64_t total = (seeds.last - seeds.first + 1) * chosen.size();
+    Summary summary;
+    Progress progress;
+    for (std::uint64_t seed = seeds.first; seed <= seeds.last; ++seed) {
+        for (const Profile& profile : chosen) {
+            World world(make_scenario(profile, seed, World::start()), seed, nullptr);
+            const RunResult result = world.run();
+            ++summary.runs;
+            summary.connections += result.connections;
+            summary.bytes_checked += result.bytes_checked;
+            summary.frames += result.frames_sent;
+            if (!result.violations.empty()) note_violation(summary, profile, seed, result.violations.front());
+            progress.tell(summary, total);
+        }
+    }
+    fmt::print("{} seeds, {} violations ({} connections, {} bytes checked, {} frames)\n", summary.runs,
+               summary.violating, summary.connections, summary.bytes_checked, summary.frames);
+    write_json(options.json, {{"seeds", summary.runs},
+                              {"violations", summary.violating},
+                              {"connections", summary.connections},
+                              {"bytes_checked", summary.bytes_checked},
+                              {"frames", summary.frames},
+                              {"first_violations", summary.violations}});
+    return summary.violating == 0 ? tools::exit_success : tools::exit_failure;
+}
+
+int run_one(const Options& options) {
+    const auto chosen = select_profiles(options.profile);
+    if (chosen.size() != 1) throw tools::UsageError("--seed needs one --profile");
+    std::cout << fmt::format("seed {}, profile {}\n", *options.seed, options.profile);
+    World world(make_scenario(chosen.front(), *options.seed, World::start()), *options.seed,
+                options.trace ? &std::cout : nullptr);
+    const RunResult result = world.run();
+    for (const Violation& violation : result.violations)
+        std::cout << fmt::format("violation at {:.4f} ms: {}: {}\n", violation.at_ms, violation.oracle,
+                                 violation.what);
+    std::cout << fmt::format("1 seeds, {} violations, trace {:016x}\n", result.violations.empty() ? 0 : 1,
+                             result.trace_hash);
+    write_json(options.json, to_lab_json(*options.seed, result));
+    return result.violations.empty() ? tools::exit_success : tools::exit_failure;
+}
+
+int run_demo(const Options& options) {
+    const std::uint64_t seed = options.seed.value_or(1);
+    World world(make_demo_scenario(seed, World::start()), seed, options.trace ? &std::cout : nullptr);
+    const RunResult result = world.run();
+    print_story(std::cout, seed, result);
+    write_json(options.json, to_lab_json(seed, result));
+    return result.violations.empty() ? tools::exit_success : tools::exit_failure;
+}
+
+int main(int argc, char** argv) {
+    Options options;
+    CLI::App cli("Runs failovers in virtual time and judges every one. A seed replays exactly.");
+    tools::set_up_app(cli, "understudy-sim");
+    std::string names = "all";
+    for (const Profile& profile : profiles())
+        names += fmt::format("\n  {}: {}", profile.name, profile.help);
+    cli.add_option("--seeds", options.seeds, "FROM..TO")->capture_default_str();
+    cli.add_option("--profile", options.profile, "one of: " + names)->capture_default_str();
+    cli.add_option("--seed", options.seed, "run this one seed");
+    cli.add_flag("--trace", options.trace, "print every frame and event; with --seed or --demo");
+    cli.add_flag("--demo", options.demo, "tell the story of one failover");
+    cli.add_option("--json", options.json, "write the result here");
+    if (const auto status = tools::parse_command_line(cli, argc, argv)) return *status;
+    return tools::run_program(cli.get_name(), [&options] {
+        if (options.demo) return run_demo(options);
+        if (options.seed) return run_one(options);
+        if (options.trace) throw tools::UsageError("--trace needs --seed or --demo");
+        return run_many(options);
+    });
+}
+
+}  // namespace
+}  // namespace understudy::sim
+
+int main(int argc, char** argv) {
+    return understudy::sim::main(argc, argv);
+}
