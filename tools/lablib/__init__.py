@@ -1,0 +1,1 @@
+"""The lab: network namespaces in which a primary is killed and a replica takes over."""
