@@ -108,11 +108,14 @@ void Core::flush() {
 
 void Core::finish(Connection& c, CloseReason reason) {
     const ConnectionId id = c.id();
-    if (c.announced) {
+    // An active open that came to nothing is known to the application as well: it asked for it.
+    const bool failed_open = c.active_open && !c.is_synchronized();
+    if (c.announced || failed_open) {
         // The application may call back with this id: it finds a connection that takes no more.
         c.announced = false;
+        c.active_open = false;
         c.send_shut = true;
-        ++counters.connections_closed;
+        if (!failed_open) ++counters.connections_closed;
         events.closed(id, reason);
     }
     if (Connection* still = table.find(id)) {
