@@ -52,6 +52,31 @@ std::string address_text(const ServiceEndpoint& service, std::string& family) {
     return text;
 }
 
+template <typename Unsound>
+bool has_instruction(const bpf_program& program, Unsound unsound) {
+    const std::span<const bpf_insn> instructions(program.bf_insns, program.bf_len);
+    return std::any_of(instructions.begin(), instructions.end(), unsound);
+}
+
+// rte_bpf_convert takes the accumulator for the index register in indexed loads of bytes and words, and the
+// program then reads elsewhere. Half words (ports) are right. Seen in DPDK 22.11.
+bool converts_soundly(const bpf_program& program) {
+    return !has_instruction(program, [](const bpf_insn& instruction) {
+        return BPF_CLASS(instruction.code) == BPF_LD && BPF_MODE(instruction.code) == BPF_IND &&
+               BPF_SIZE(instruction.code) != BPF_H;
+    });
+}
+
+// The x86 code for "jump if any of these bits is set" lacks three bytes when the constant fits into one, and
+// the process dies of it. Seen in DPDK 22.11.
+bool has_sound_machine_code(const bpf_program& program) {
+    return !has_instruction(program, [](const bpf_insn& instruction) {
+        const auto constant = static_cast<std::int32_t>(instruction.k);
+        return instruction.code == (BPF_JMP | BPF_JSET | BPF_K) &&
+               constant == static_cast<std::int8_t>(constant);
+    });
+}
+
 }  // namespace
 
 struct Filter::Programs {
@@ -60,14 +85,14 @@ struct Filter::Programs {
     std::uint64_t (*machine_code)(void*) = nullptr;
 
     Programs(const std::string& expression, FilterEngine best) : classic(compile(expression)) {
-        if (best == FilterEngine::classic || !dpdk_started()) return;
+        if (best == FilterEngine::classic || !dpdk_started() || !converts_soundly(classic)) return;
         rte_bpf_prm* converted = rte_bpf_convert(&classic);
         if (converted == nullptr) return;
         dpdk = rte_bpf_load(converted);  // copies the program
         rte_free(converted);
+        if (dpdk == nullptr || best != FilterEngine::dpdk_jit || !has_sound_machine_code(classic)) return;
         rte_bpf_jit jit{};
-        if (dpdk != nullptr && best == FilterEngine::dpdk_jit && rte_bpf_get_jit(dpdk, &jit) == 0)
-            machine_code = jit.func;
+        if (rte_bpf_get_jit(dpdk, &jit) == 0) machine_code = jit.func;
     }
     ~Programs() {
         rte_bpf_destroy(dpdk);

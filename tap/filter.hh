@@ -27,8 +27,9 @@ enum class FilterEngine : std::uint8_t {
     dpdk_jit,          // machine code of librte_bpf
 };
 // Compiles `expression` for Ethernet. Frames of DPDK ports run through librte_bpf, as machine code where it
-// can make some; other frames, and all frames when DPDK is not started before the filter is built, through
-// libpcap's interpreter. All engines give the same answer.
+// can make some; other frames run through libpcap's interpreter, and so do all when DPDK is not started
+// before the filter is built, or when the program has an instruction that librte_bpf is known to get wrong.
+// All engines give the same answer.
 class Filter {
   public:
     // The best engine there is, or at most `best` (for comparing them). Throws FilterError.
