@@ -48,8 +48,12 @@ class ProgressPipe:
         *lines, self._rest = self._rest.split(b"\n")
         progress = []
         for line in lines:
-            fields = json.loads(line)
-            progress.append(Progress(fields["monotonic_ns"], fields["connections"], fields["messages"]))
+            # A client of any kind may hold the descriptor and write what it likes.
+            try:
+                fields = json.loads(line)
+                progress.append(Progress(fields["monotonic_ns"], fields["connections"], fields["messages"]))
+            except (ValueError, KeyError, TypeError):
+                continue
         return progress
 
 
