@@ -226,8 +226,10 @@ class Topology:
         ip_batch(self.replica, replica)
 
     def _mirror_port(self) -> None:
-        # On a mirror port's way out neither super-frames nor unfilled checksums: real switches have neither.
-        self.exec_in_switch("ethtool", "-K", "m0", "tso", "off", "gso", "off", "tx", "off")
+        # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
+        # ports see what the kernel's own receive path would have put right.
+        for port in ("m0", "r0"):
+            self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
         port = self.mirror.port
         self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
         for direction in ("ingress", "egress"):
