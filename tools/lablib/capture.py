@@ -22,7 +22,8 @@ _NS_PER_S = 1_000_000_000
 
 # Link, network and transport header with options: enough to judge, and cheap at high rates.
 HEADERS_ONLY = 128
-WHOLE_FRAMES = 262_144
+# An Ethernet frame. More would cost: each slot of the kernel's ring is as long as the longest frame that may be kept.
+WHOLE_FRAMES = 1600
 
 
 class Capture:
@@ -30,6 +31,7 @@ class Capture:
 
     def __init__(self, name: str, switch: str, port: str, folder: Path, file: Path, *, direction: str = "inout",
                  snap_bytes: int = HEADERS_ONLY, expression: str = "") -> None:
+        self.name = name
         self.file = file
         # -Z root: otherwise it gives up root and may not write where we keep the file.
         words = ["tcpdump", "-i", port, "-Q", direction, "-s", str(snap_bytes), "-B", "16384", "-U",

@@ -139,8 +139,9 @@ class FailoverRun:
                 raise RunFailed(f"{program.name} did not stop on SIGTERM")
         for capture in self._captures:
             capture.stop()
-        for event in replica.log.poll():
-            self._tell(event)
+            if capture is not service_capture and capture.dropped():
+                self._note(clock.monotonic_ns(), f"capture {capture.name} lacks {capture.dropped()} frames")
+        self._tell(replica.log.poll())
         wire, first_after_ns = self._look_at_wire(service_capture, replica)
         return judge(Observations(options, started_ns, report, timed_out, self.fault_record, replica.log, wire,
                                   first_after_ns, self._notes))
@@ -175,13 +176,12 @@ class FailoverRun:
         while client.program.exit_status is None:
             now = clock.monotonic_ns()
             if strikes and now >= strike_ns:
-                self._strike(client, fault)
+                self._strike(client, fault, replica)
                 strikes = False
             if now >= give_up_ns:
                 client.program.kill()
                 return True
-            for event in replica.log.poll():
-                self._tell(event)
+            self._tell(replica.log.poll())
             for progress in client.progress.poll():
                 self._observer.progress(progress)
             self._observer.tick()
@@ -192,20 +192,20 @@ class FailoverRun:
             time.sleep(pause_s)
         return False
 
-    def _strike(self, client: Client, fault: Fault) -> None:
+    def _strike(self, client: Client, fault: Fault, replica: Replica) -> None:
         self.fault_record = fault.strike(client.fault_file)
         # Taken here, near the moments that are compared: the wall clock may be slewed.
         self.wall_clock = clock.WallClock()
-        if self.fault_record:
-            for at_ns, what in self.fault_record.steps:
-                self._observer.happened(at_ns, what)
-            self._observer.serves("nobody")
+        self._observer.serves("nobody")
+        # The primary's end takes longer than the takeover: what happened meanwhile is told in its order.
+        steps = self.fault_record.steps if self.fault_record else []
+        self._tell(replica.log.poll(), steps)
 
-    def _tell(self, event: Event) -> None:
-        if not is_told(event):
-            return
-        self._observer.happened(event.monotonic_ns, describe(event))
-        if event.name == "master":
+    def _tell(self, events: list[Event], steps: list[tuple[int, str]] | None = None) -> None:
+        told = [(event.monotonic_ns, describe(event)) for event in events if is_told(event)]
+        for at_ns, what in sorted(told + (steps or []), key=lambda entry: entry[0]):
+            self._observer.happened(at_ns, what)
+        if any(event.name == "master" for event in events):
             self._observer.serves("replica")
 
     def _look_at_wire(self, capture: Capture, replica: Replica) -> tuple[WireReport, int | None]:

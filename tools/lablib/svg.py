@@ -108,7 +108,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float 
 def _legend(x: float, y: float) -> list[str]:
     parts = []
     for colour, label in ((_PRIMARY, "bytes of the primary"), (_REPLICA, "bytes of the replica"),
-                          (_GAP, "nobody serves")):
+                          (_GAP, "no byte arrives")):
         parts.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="14" height="14" fill="{colour}" stroke="{_GREY}" '
                      'stroke-width="0.5"/>')
         parts.append(_text(x + 20, y + 11, label))
@@ -153,7 +153,7 @@ def _marks(panel: Panel, marks: list[Mark]) -> list[str]:
         x = panel.x(mark.at_ms)
         parts.append(_line(x, panel.top, x, panel.top + panel.height, _GREY, 1, "4 3"))
         y = panel.top + panel.height - 12 - 16 * row
-        parts.append(_text(x + 4, y, f"{mark.label} {mark.at_ms:.1f} ms", size=11, colour="#4a5568"))
+        parts.append(_text(x + 4, y, f"{mark.label}, {mark.at_ms:.1f} ms" if mark.at_ms else mark.label, size=11, colour="#4a5568"))
         row += 1
     return parts
 
