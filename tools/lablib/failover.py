@@ -133,6 +133,8 @@ class FailoverRun:
         timed_out = self._attend(self._client, replica, self._fault, started_ns)
         self._note(clock.monotonic_ns(), "the client ends")
         report = self._client.report()
+        # Its own view of the run, while it can still be asked.
+        replica_view = {question: replica.ask(question) for question in ("status", "counters")}
 
         for program in [replica.program, *primary.programs]:
             if not program.stop():
@@ -144,7 +146,7 @@ class FailoverRun:
         self._tell(replica.log.poll())
         wire, first_after_ns = self._look_at_wire(service_capture, replica)
         return judge(Observations(options, started_ns, report, timed_out, self.fault_record, replica.log, wire,
-                                  first_after_ns, self._notes))
+                                  first_after_ns, self._notes, replica_view))
 
     def _note(self, at_ns: int, what: str) -> None:
         self._notes.append((at_ns, what))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from .errors import RunFailed
 from .event_log import EventLog
@@ -88,11 +89,15 @@ class Replica:
                 raise RunFailed(f"the replica did not hear the primary on all links within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def _all_links_alive(self) -> bool:
+    def ask(self, question: str) -> Any:
+        """The answer of `understudy QUESTION --json`, or None if there is none in time."""
         try:
-            done = subprocess.run([self._cli, "--control", str(self._control), "status", "--json"],
+            done = subprocess.run([self._cli, "--control", str(self._control), question, "--json"],
                                   capture_output=True, text=True, timeout=_STATUS_TIMEOUT_S, check=False)
-            links = json.loads(done.stdout).get("links", []) if done.returncode == 0 else []
+            return json.loads(done.stdout) if done.returncode == 0 else None
         except (subprocess.TimeoutExpired, ValueError):
-            return False
+            return None
+
+    def _all_links_alive(self) -> bool:
+        links = (self.ask("status") or {}).get("links", [])
         return len(links) == len(HEARTBEAT_LINKS) and all(link.get("alive") for link in links)

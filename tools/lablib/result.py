@@ -52,7 +52,8 @@ class Observations:
     replica_log: EventLog
     wire: WireReport
     wire_first_after_ns: int | None
-    notes: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[tuple[int, str]]
+    replica_view: dict[str, Any]
 
 
 @dataclass
@@ -71,6 +72,7 @@ class Result:
     arp_answers_before_takeover: int
     events: list[tuple[float, str]]
     options: FailoverOptions
+    replica_view: dict[str, Any] = field(default_factory=dict)
 
     @property
     def survived(self) -> bool:
@@ -104,6 +106,7 @@ class Result:
             "replica_frames_before_takeover": self.replica_frames_before_takeover,
             "arp_answers_before_takeover": self.arp_answers_before_takeover,
             "events": [{"at_ms": _rounded(at), "what": what} for at, what in self.events],
+            "replica": self.replica_view,
             "run": {
                 "version": version(),
                 "app": self.options.app,
@@ -157,6 +160,7 @@ def judge(seen: Observations) -> Result:
         arp_answers_before_takeover=seen.wire.arp_answers_before,
         events=_timeline(seen),
         options=seen.options,
+        replica_view=seen.replica_view,
     )
     reason = _what_went_wrong(seen, result, decision)
     if reason is None:
