@@ -11,10 +11,11 @@ from .errors import (EXIT_FAILED, EXIT_SURVIVED, EXIT_USAGE, EnvironmentProblem,
                      UsageError)
 from .failover import FailoverRun
 from .live import LiveView
-from .main import print_tails, stop_signals, write_json
+from .main import print_tails, write_json
 from .options import ROOT, FailoverOptions, Parser, default_build_dir, version
 from .report import summary
 from .result import Result
+from .stop_signals import interrupting
 from .stream import choose_stream
 from .svg import Mark, draw_takeover
 
@@ -46,7 +47,6 @@ def _set_up() -> None:
 
 
 def _simulate(json_file: Path | None) -> int:
-    _set_up()
     program = str(default_build_dir() / "tests" / "sim" / "understudy-sim")
     words = [program, "--demo", *(["--json", str(json_file)] if json_file else [])]
     sys.stdout.flush()
@@ -71,7 +71,7 @@ def _draw(run: FailoverRun, result: Result, capture: Path, picture: Path) -> str
 
 def _demonstrate(options: FailoverOptions, picture: Path) -> int:
     view = LiveView()
-    with stop_signals(), tempfile.TemporaryDirectory(prefix="understudy-demo-") as folder:
+    with interrupting(), tempfile.TemporaryDirectory(prefix="understudy-demo-") as folder:
         capture = Path(folder) / "client.pcap"
         print(f"\n{options.clients} clients talk to a server; after {options.kill_after_s:g} s it loses its power.\n",
               flush=True)
@@ -99,11 +99,12 @@ def main(words: Sequence[str]) -> int:
         for name, path in (("--json", arguments.json), ("--svg", arguments.svg)):
             if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
                 raise UsageError(f"{name} {path}: not a file in a folder that exists")
+        if os.geteuid() != 0 and not arguments.sim:
+            raise EnvironmentProblem("needs root for network namespaces: 'sudo tools/demo', or 'tools/demo --sim'")
+        with interrupting():
+            _set_up()
         if arguments.sim:
             return _simulate(arguments.json)
-        if os.geteuid() != 0:
-            raise EnvironmentProblem("needs root for network namespaces: 'sudo tools/demo', or 'tools/demo --sim'")
-        _set_up()
         options = FailoverOptions(clients=arguments.clients, duration_s=_DURATION_S, json_file=arguments.json,
                                   heartbeat_interval_ms=_HEARTBEAT_INTERVAL_MS, build_dir=default_build_dir())
         return _demonstrate(options, arguments.svg)

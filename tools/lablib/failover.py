@@ -16,6 +16,7 @@ from .options import FailoverOptions
 from .process import Program, Tools
 from .replica import Primary, Replica
 from .result import Observations, Result, aborted, describe, is_told, judge
+from .stop_signals import deferred
 from .topology import Topology, is_alive, remove_leftovers
 from .wire import WireReport, judge_wire
 
@@ -101,6 +102,10 @@ class FailoverRun:
 
     def remove(self) -> None:
         """Ends and removes everything that this run made; may be called at any time, and again."""
+        with deferred():
+            self._remove()
+
+    def _remove(self) -> None:
         for program in reversed(self._programs):
             program.kill()
         for capture in self._captures:

@@ -2,37 +2,16 @@
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
-from .errors import (EXIT_FAILED, EXIT_SURVIVED, EXIT_USAGE, EnvironmentProblem, Interrupted, UsageError)
+from .errors import EXIT_FAILED, EXIT_SURVIVED, EXIT_USAGE, EnvironmentProblem, Interrupted, UsageError
 from .failover import FailoverRun, Observer, clean_up_after_crashed_runs
 from .options import FailoverOptions, check_failover, make_parser
 from .report import summary
 from .result import Result
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def stop_signals() -> Iterator[None]:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into Interrupted; later ones cannot break the clean-up."""
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        for each in _STOP_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    before = {each: signal.signal(each, interrupt) for each in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+from .stop_signals import interrupting
 
 
 def write_json(path: Path, result: Result) -> None:
@@ -50,7 +29,7 @@ def print_tails(tails: list[tuple[str, list[str]]]) -> None:
 
 
 def _failover(options: FailoverOptions) -> int:
-    with stop_signals(), FailoverRun(options, Observer()) as run:
+    with interrupting(), FailoverRun(options, Observer()) as run:
         result = run.execute()
         if options.json_file:
             write_json(options.json_file, result)

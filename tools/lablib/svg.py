@@ -153,7 +153,8 @@ def _marks(panel: Panel, marks: list[Mark]) -> list[str]:
         x = panel.x(mark.at_ms)
         parts.append(_line(x, panel.top, x, panel.top + panel.height, _GREY, 1, "4 3"))
         y = panel.top + panel.height - 12 - 16 * row
-        parts.append(_text(x + 4, y, f"{mark.label}, {mark.at_ms:.1f} ms" if mark.at_ms else mark.label, size=11, colour="#4a5568"))
+        label = f"{mark.label}, {mark.at_ms:.1f} ms" if mark.at_ms else mark.label
+        parts.append(_text(x + 4, y, label, size=11, colour="#4a5568"))
         row += 1
     return parts
 
