@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+"""Lab tests: kernels as clients and primary, one case per call. Exit status 77: skipped, for want of root."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LAB = Path(__file__).resolve().parents[2] / "tools" / "lab"
+SKIPPED = 77
+RUN_TIMEOUT_S = 60.0
+NAMESPACE = re.compile(r"us(\d+)x\d+-[CPRS]$")
+QUICK = ["--clients", "8", "--kill-after", "1", "--duration", "3", "--heartbeat-interval-ms", "10",
+         "--heartbeat-misses", "3"]
+
+Words = list[str]
+
+
+def start(words: Words) -> subprocess.Popen[str]:
+    return subprocess.Popen([str(LAB), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(lab: subprocess.Popen[str]) -> str:
+    try:
+        output, _ = lab.communicate(timeout=RUN_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        # SIGTERM, not SIGKILL: it must take its namespaces with it.
+        lab.terminate()
+        output, _ = lab.communicate(timeout=RUN_TIMEOUT_S)
+        raise AssertionError(f"no end within {RUN_TIMEOUT_S:.0f} s:\n{output}") from None
+    return output
+
+
+def namespaces_of(pid: int) -> Words:
+    try:
+        names = os.listdir("/run/netns")
+    except FileNotFoundError:
+        return []
+    return [name for name in names if (match := NAMESPACE.match(name)) and int(match.group(1)) == pid]
+
+
+def judge(words: Words, status: int = 0) -> dict[str, Any]:
+    """Runs `tools/lab failover` and returns its JSON; the exit status must be the expected one."""
+    return judge_all([words], status)[0]
+
+
+def judge_all(runs: list[Words], status: int = 0) -> list[dict[str, Any]]:
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.json" for number in range(len(runs))]
+        labs = [start(["failover", *words, "--json", str(file)]) for words, file in zip(runs, files)]
+        outputs = [finish(lab) for lab in labs]
+        for lab, output, file in zip(labs, outputs, files):
+            assert lab.returncode == status, f"status {lab.returncode}, expected {status}:\n{output}"
+            assert not namespaces_of(lab.pid), f"left behind: {namespaces_of(lab.pid)}"
+            results.append(json.loads(file.read_text(encoding="utf-8")))
+    return results
+
+
+def expect_survival(result: dict[str, Any], clients: int = 8) -> None:
+    connections = result["connections"]
+    assert result["verdict"] == "survived", result["reason"]
+    assert connections == {"open_at_failure": clients, "survived": clients, "reset": 0, "stalled": 0}, connections
+    assert result["bytes"]["wrong"] == 0 and result["bytes"]["checked"] > 0, result["bytes"]
+    assert result["client"]["exit"] == 0, result["client"]
+    assert result["replica_frames_before_takeover"] == 0
+    assert result["arp_answers_before_takeover"] == 0
+
+
+def expect_takeover(result: dict[str, Any]) -> None:
+    expect_survival(result)
+    # The deadline is three intervals after the last Hello: no decision can come sooner than two after the fault.
+    assert result["detection_ms"] >= 20, result["detection_ms"]
+    assert result["takeover_ms"] > 0, result["takeover_ms"]
+    assert result["outage_ms"]["max"] >= result["outage_ms"]["p50"] > 0, result["outage_ms"]
+    times = [event["at_ms"] for event in result["events"]]
+    assert times == sorted(times) and len(times) > 5, result["events"]
+
+
+def power_fault(*words: str) -> Callable[[], None]:
+    return lambda: expect_takeover(judge([*QUICK, *words]))
+
+
+def control_run() -> None:
+    result = judge([*QUICK, "--fault", "none"])
+    expect_survival(result)
+    assert result["detection_ms"] is None and result["takeover_ms"] is None
+
+
+def any_client() -> None:
+    program = ("import socket,time; s=socket.create_connection((\"{host}\",{port}));\n"
+               "for n in range(250): s.sendall(b\"%08d\" % n); assert s.recv(8, socket.MSG_WAITALL) == b\"%08d\" % n; "
+               "time.sleep(0.01)\n"
+               "print(\"all answered\")")
+    result = judge([*QUICK, "--client", f"/usr/bin/python3 -c '{program}'"])
+    assert result["verdict"] == "survived", result["reason"]
+    assert result["client"] == {"exit": 0, "output": "all answered\n"}, result["client"]
+    assert result["connections"] == {"open_at_failure": 1, "survived": 1, "reset": 0, "stalled": 0}
+
+
+def failing_client() -> None:
+    result = judge([*QUICK, "--client", "sleep 2; exit 3"], status=1)
+    assert result["verdict"] == "failed"
+    assert result["client"]["exit"] == 3, result["client"]
+
+
+def service_link_alone() -> None:
+    # The agent goes on speaking, so the replica must not take over, and every client is cut off.
+    result = judge([*QUICK, "--fault", "link"], status=1)
+    assert result["verdict"] == "failed"
+    assert result["detection_ms"] is None
+    assert result["replica_frames_before_takeover"] == 0
+
+
+def captures() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        expect_takeover(judge([*QUICK, "--pcap", folder]))
+        sizes = {file.name: file.stat().st_size for file in Path(folder).iterdir()}
+        assert set(sizes) == {"client-port.pcap", "tap.pcap", "service-port.pcap"}, sizes
+        assert all(size > 1000 for size in sizes.values()), sizes
+
+
+def side_by_side() -> None:
+    for result in judge_all([QUICK, [*QUICK, "--app", "ticker"]]):
+        expect_survival(result)
+
+
+def wait_for_namespaces(lab: subprocess.Popen[str], count: int) -> None:
+    deadline = time.monotonic() + RUN_TIMEOUT_S
+    while len(namespaces_of(lab.pid)) < count:
+        assert lab.poll() is None, f"it ended:\n{lab.communicate()[0]}"
+        assert time.monotonic() < deadline, "the namespaces did not appear"
+        time.sleep(0.01)
+
+
+def stopped_by(number: int) -> Callable[[], None]:
+    def case() -> None:
+        lab = start(["failover", *QUICK])
+        wait_for_namespaces(lab, 4)
+        lab.send_signal(number)
+        output = finish(lab)
+        assert lab.returncode == 128 + number, f"status {lab.returncode}:\n{output}"
+        assert not namespaces_of(lab.pid)
+    return case
+
+
+def crashed_run() -> None:
+    lab = start(["failover", *QUICK])
+    wait_for_namespaces(lab, 4)
+    lab.kill()
+    lab.wait()
+    assert namespaces_of(lab.pid), "a killed lab cannot clean up; the case proves nothing"
+    cleaner = start(["clean"])
+    output = finish(cleaner)
+    assert cleaner.returncode == 0, output
+    assert not namespaces_of(lab.pid), namespaces_of(lab.pid)
+
+
+def usage_errors() -> None:
+    refused: list[Words] = [
+        [],
+        ["dance"],
+        ["failover", "--unheard-of"],
+        ["failover", "--app", "chess"],
+        ["failover", "--fault", "fire"],
+        ["failover", "--clients", "0"],
+        ["failover", "--rate", "nan"],
+        ["failover", "--port", "0"],
+        ["failover", "--ip", "6"],
+        ["failover", "--server", "cat", "--port", "1"],
+        ["failover", "--duration", "1", "--kill-after", "2"],
+        ["failover", "--json", "/nowhere/at/all.json"],
+        ["failover", "--build-dir", "/nowhere"],
+    ]
+    for words in refused:
+        lab = start(words)
+        output = finish(lab)
+        assert lab.returncode == 2, f"{words}: status {lab.returncode}:\n{output}"
+        assert len(output.splitlines()) == 1, f"{words}: not one line:\n{output}"
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "echo": power_fault("--app", "echo"),
+    "ticker": power_fault("--app", "ticker"),
+    "discard": power_fault("--app", "discard"),
+    "mirror-primary-port": power_fault("--mirror", "primary-port"),
+    "mirror-uplink": power_fault("--mirror", "uplink"),
+    "control-run": control_run,
+    "any-client": any_client,
+    "failing-client": failing_client,
+    "service-link-alone": service_link_alone,
+    "captures": captures,
+    "side-by-side": side_by_side,
+    "interrupted": stopped_by(signal.SIGINT),
+    "terminated": stopped_by(signal.SIGTERM),
+    "crashed-run": crashed_run,
+    "usage-errors": usage_errors,
+}
+
+
+def main(words: Words) -> int:
+    if len(words) != 1 or words[0] not in CASES:
+        print(f"usage: lab_test.py {'|'.join(CASES)}", file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        print("skipped: network namespaces need root")
+        return SKIPPED
+    CASES[words[0]]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
