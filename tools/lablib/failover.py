@@ -21,6 +21,8 @@ from .topology import Topology, is_alive, remove_leftovers
 from .wire import WireReport, judge_wire
 
 _POLL_S = 0.02
+# What runs in the lab stands for machines of its own: other work on this one must not silence them.
+_PRIORITY = -15
 _FOLDER_PREFIX = "understudy-lab-"
 
 
@@ -81,6 +83,7 @@ class FailoverRun:
             raise EnvironmentProblem("the lab needs root: it makes network namespaces; use sudo")
         needed = ["understudyd", "understudy-agent", "understudy", "understudy-twin"]
         self._tools.check(needed + (["understudy-load"] if self._options.client is None else []))
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
         return self
 
     def __exit__(self, *_: object) -> None:

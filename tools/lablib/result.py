@@ -195,6 +195,9 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
         return f"{result.bytes_wrong} of {result.bytes_checked} bytes are wrong"
     if not control_run and seen.fault is None:
         return "the client ended before the fault"
+    if decision and seen.fault and decision.monotonic_ns < seen.fault.began_ns:
+        early_ms = (seen.fault.began_ns - decision.monotonic_ns) / NS_PER_MS
+        return f"the replica took over {early_ms:.0f} ms before the fault, from a primary that served"
     if not control_run and (decision is None or seen.replica_log.first("master") is None):
         if seen.options.fault is FaultKind.LINK:
             return ("the replica did not take over: heartbeats go on while only the service link is cut, and a "
