@@ -157,8 +157,11 @@ void output(Core& core, Connection& c) {
     if (c.ack_now) send_ack(core, c);
 }
 
+// From SND.MAX: after a time-out SND.NXT is behind what the peer has received, and a segment without data
+// there is unacceptable. Two peers that have both gone back would refuse each other's acknowledgements for
+// ever.
 void send_ack(Core& core, Connection& c) {
-    send_segment(core, c, c.snd_nxt, 0, 0);
+    send_segment(core, c, c.snd_max, 0, 0);
 }
 
 void send_probe(Core& core, Connection& c) {

@@ -259,6 +259,23 @@ TEST_F(Promotion, MirroredCopiesFillHolesButDrawNothing) {
     EXPECT_EQ(host.events.input, "seen on the tap onlyservice");
 }
 
+TEST_F(Promotion, AnAcknowledgementAfterATimeOutStandsAtTheEndOfWhatWasSent) {
+    handshake();
+    host.stack.promote(host.now);
+    host.send(std::string(3000, 'x'));
+    host.pass(2s);  // timed out: snd_nxt went back, behind what the client has
+    while (host.sent()) {
+    }
+    Packet later = client_packet(1, 0, TcpFlags::ack);
+    later.link_destination = replica_link;
+    later.payload = "out of order";
+    host.inject(later);
+    const auto ack = host.sent();
+    ASSERT_TRUE(ack);
+    EXPECT_TRUE(ack->payload.empty());
+    EXPECT_EQ(ack->tcp.seq, host.server_seq(3000));
+}
+
 TEST_F(Promotion, ASecondPromotionDoesNothing) {
     handshake();
     promote();
