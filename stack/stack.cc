@@ -304,6 +304,8 @@ PromotionReport Stack::promote(Instant now) {
             case tcp::Promoted::reset:
                 ++report.reset;
                 break;
+            case tcp::Promoted::ended:
+                break;
         }
     }
     return report;

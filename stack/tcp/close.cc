@@ -45,21 +45,22 @@ void on_fin_acked(Core& core, Connection& c) {
         enter_time_wait(core, c, Duration::zero());  // CLOSED, but for what the application has not read
 }
 
+void linger_after_reset(Core& core, Connection& c) {
+    c.shadow->was_reset = true;
+    c.life_at = core.now + core.settings.shadow.closed_linger;
+    core.arm(c);
+}
+
 bool finish_if_done(Core& core, Connection& c) {
-    if (c.is_silent() && c.shadow->primary_reset) {
+    if (c.is_silent() && c.shadow->was_reset) {
         // The application hears of the reset once it has written what the primary had written (rules.md 10).
-        if (c.send_queue.app_nxt() < c.send_queue.primary_nxt()) return true;
-        core.finish(c, CloseReason::reset_by_primary);
-        return false;
+        if (!c.announced || c.send_queue.app_nxt() < c.send_queue.primary_nxt()) return true;
+        return core.tell_closed(c, CloseReason::reset_by_primary);
     }
     if (c.state != State::time_wait) return true;
     if (c.announced) {
         if (!c.unread.empty() || !c.peer_close_told || !c.send_shut) return true;
-        const ConnectionId id = c.id();
-        c.announced = false;
-        ++core.counters.connections_closed;
-        core.events.closed(id, CloseReason::finished);
-        if (core.table.find(id) == nullptr) return false;
+        if (!core.tell_closed(c, CloseReason::finished)) return false;
     }
     if (c.life_at > core.now) return true;
     core.finish(c, CloseReason::finished);

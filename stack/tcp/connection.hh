@@ -57,8 +57,10 @@ struct Shadow {
     std::uint32_t max_flight = 0;
     bool has_primary_fin = false;
     bool seeded = false;
-    bool primary_reset = false;  // the primary ended it with RST; the application may still be behind
-    Reassembly from_primary;     // primary bytes that wait for earlier ones
+    // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
+    // connection, and the application may be behind.
+    bool was_reset = false;
+    Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 
 struct Connection {

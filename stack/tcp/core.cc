@@ -110,18 +110,20 @@ void Core::finish(Connection& c, CloseReason reason) {
     const ConnectionId id = c.id();
     // An active open that came to nothing is known to the application as well: it asked for it.
     const bool failed_open = c.active_open && !c.is_synchronized();
-    if (c.announced || failed_open) {
-        // The application may call back with this id: it finds a connection that takes no more.
-        c.announced = false;
-        c.active_open = false;
-        c.send_shut = true;
-        if (!failed_open) ++counters.connections_closed;
-        events.closed(id, reason);
-    }
-    if (Connection* still = table.find(id)) {
-        wheel_.cancel(still->index);
-        table.destroy(*still);
-    }
+    if ((c.announced || failed_open) && !tell_closed(c, reason)) return;
+    wheel_.cancel(id.index);
+    table.destroy(c);
+}
+
+bool Core::tell_closed(Connection& c, CloseReason reason) {
+    // The application may call back with this id: it finds a connection that takes no more.
+    const ConnectionId id = c.id();
+    if (c.announced) ++counters.connections_closed;
+    c.announced = false;
+    c.active_open = false;
+    c.send_shut = true;
+    events.closed(id, reason);
+    return table.find(id) != nullptr;
 }
 
 }  // namespace understudy::stack::tcp

@@ -56,6 +56,8 @@ class Core {
     void flush();
     // Ends a connection: tells the application, if it knows it, and frees the record. `c` is gone afterwards.
     void finish(Connection& c, CloseReason reason);
+    // The application's last event of a connection whose record stays. False when the record is gone as well.
+    [[nodiscard]] bool tell_closed(Connection& c, CloseReason reason);
 
     // While one is alive, flush() waits: calls of the application from inside an event are collected.
     class Batch {
@@ -99,6 +101,12 @@ void on_peer_fin(Core& core, Connection& c);
 void on_fin_sent(Core& core, Connection& c);
 // It was acknowledged.
 void on_fin_acked(Core& core, Connection& c);
+// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
+void linger_after_reset(Core& core, Connection& c);
+// True for such a connection once the application knows: what the mirror still shows of it means nothing.
+inline bool has_ended(const Connection& c) {
+    return c.shadow->was_reset && !c.announced;
+}
 // Tells the application that both sides are done, once it has read all.
 [[nodiscard]] bool finish_if_done(Core& core, Connection& c);
 
@@ -168,7 +176,12 @@ void app_abort(Core& core, Connection& c);
 void app_resume_receive(Core& core, Connection& c);
 
 // promote.cc
-enum class Promoted : std::uint8_t { carried_on, half_open, reset };
+enum class Promoted : std::uint8_t {
+    carried_on,
+    half_open,
+    reset,
+    ended,  // before the promotion; nothing was sent
+};
 Promoted promote_connection(Core& core, Connection& c);
 
 }  // namespace understudy::stack::tcp

@@ -42,7 +42,7 @@ bool tracks_output(const Connection& c) {
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     if (!shadow.seeded) return;
-    if (c.state == State::time_wait) {  // both ends are known, and acknowledged
+    if (c.state == State::time_wait || shadow.was_reset) {  // nothing is missing any more
         shadow.hole_since = shadow.gap_since = never;
         return;
     }
@@ -67,7 +67,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     c.life_at = never;
     if (c.state == State::time_wait || c.coverage == Coverage::too_old)
         return core.finish(c, CloseReason::finished);
-    if (shadow.primary_reset) return core.finish(c, CloseReason::reset_by_primary);
+    if (shadow.was_reset) return core.finish(c, CloseReason::reset_by_primary);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
     const Duration grace = core.settings.shadow.hole_grace;
     if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)

@@ -90,6 +90,10 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
 }  // namespace
 
 Promoted promote_connection(Core& core, Connection& c) {
+    if (c.shadow->was_reset) {
+        core.finish(c, CloseReason::reset_by_primary);
+        return Promoted::ended;
+    }
     const bool half_open = c.state == State::syn_received;
     if (!half_open && !can_be_carried_on(core, c)) return reset(core, c);
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on

@@ -60,7 +60,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
 // 24).
 void on_older_connection(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) {
-        if (c != nullptr) core.finish(*c, CloseReason::reset_by_peer);
+        if (c != nullptr) linger_after_reset(core, *c);
         return;
     }
     if (!segment.has(TcpFlags::ack)) return;
@@ -82,6 +82,18 @@ void on_older_connection(Core& core, Connection* c, const Segment& segment) {
         c->life_at = core.now + core.settings.shadow.closed_linger;
         core.arm(*c);
     }
+}
+
+void on_client_reset(Core& core, Connection& c, const Segment& segment) {
+    const bool is_exact = segment.seq() == c.rcv_nxt ||
+                          (c.out_of_order != nullptr && segment.seq() == c.out_of_order->highest());
+    if (!is_exact) {
+        ++core.counters.drop_bad_reset;
+        return;
+    }
+    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_peer);
+    linger_after_reset(core, c);
+    if (c.announced) (void)core.tell_closed(c, CloseReason::reset_by_peer);
 }
 
 void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
@@ -134,14 +146,8 @@ bool establish_shadow(Core& core, Connection& c) {
 void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
     if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
-    if (segment.has(TcpFlags::rst)) {
-        if (segment.seq() == c->rcv_nxt ||
-            (c->out_of_order != nullptr && segment.seq() == c->out_of_order->highest()))
-            core.finish(*c, CloseReason::reset_by_peer);
-        else
-            ++core.counters.drop_bad_reset;
-        return;
-    }
+    if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
+    if (has_ended(*c)) return;
     note_newest_timestamp(*c, segment);
     note_acknowledgement(core, *c, segment);
     if (c->shadow->seeded) {

@@ -129,11 +129,9 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
 }
 
 void on_primary_reset(Core& core, Connection& c) {
-    if (!c.is_synchronized() || c.coverage == Coverage::too_old)
-        return core.finish(c, CloseReason::reset_by_primary);
-    c.shadow->primary_reset = true;
-    c.life_at = core.now + core.settings.shadow.closed_linger;
-    core.arm(c);
+    if (c.state == State::time_wait) return;  // a straggler was answered; ours may still be on the way
+    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_primary);
+    linger_after_reset(core, c);
     (void)finish_if_done(core, c);
 }
 
@@ -224,6 +222,7 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     }
     if (c == nullptr) return;  // an older connection is recorded from its client's side
     if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c);
+    if (has_ended(*c)) return;
     if (c->coverage == Coverage::too_old || !c->shadow->seeded) return;
     note_numbers(core, *c, segment);
     // The primary sends data only on an established connection: the client's last ACK may be missing here.

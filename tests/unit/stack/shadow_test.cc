@@ -237,6 +237,28 @@ TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
     EXPECT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
 }
 
+TEST_F(Shadowing, StragglersOfAResetConnectionBeginNoOther) {
+    handshake();
+    primary(0, 0, "", TcpFlags::rst);
+    ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
+    client(0, 0, "behind on the mirror");
+    EXPECT_EQ(host.stack.connection_count(), 1u);
+    EXPECT_EQ(host.stack.counters().connections_too_old, 0u);
+    EXPECT_EQ(host.events.log.size(), 2u);
+    host.pass(3s);
+    EXPECT_EQ(host.stack.connection_count(), 0u);
+}
+
+TEST_F(Shadowing, PrimaryBytesBehindTheClientsResetAreNoDivergence) {
+    handshake();
+    client(0, 0, "", TcpFlags::rst);
+    ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_peer"));
+    primary(0, 0, "under way");
+    EXPECT_EQ(host.stack.counters().divergences, 0u);
+    EXPECT_EQ(host.stack.promote(host.now).reset, 0u);
+    EXPECT_EQ(host.stack.connection_count(), 0u);
+}
+
 TEST_F(Shadowing, AnEarlyEndOfTheApplicationIsADivergence) {
     handshake();
     host.send("short");
