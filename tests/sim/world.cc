@@ -284,7 +284,7 @@ bool World::nothing_left() const {
         return !node.is_alive() ||
                (node.stack().connection_count() == 0 && node.host().connection_count() == 0);
     };
-    return is_empty(*primary_) && is_empty(*replica_) &&
+    return (!crashed_at_ || promoted_at_) && is_empty(*primary_) && is_empty(*replica_) &&
            std::all_of(hosts_.begin(), hosts_.end(), [&](const auto& host) { return is_empty(*host->node); });
 }
 
