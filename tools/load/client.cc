@@ -302,6 +302,7 @@ void Client::give_up(Instant owed_before, Instant now) {
 void Client::end(Outcome outcome, Instant now) {
     outcome_ = outcome;
     ended_at_ = now;
+    if (owed_since_ && outcome != Outcome::finished) receipts.ended_unanswered(*owed_since_, now);
     owed_since_.reset();
     tcp_info info{};
     socklen_t length = sizeof info;

@@ -6,11 +6,19 @@
 namespace understudy::load {
 
 void ReceiptHistory::received(Instant owed_since, Instant arrived, Instant at) {
-    const Instant waiting_since = last_ ? std::max(*last_, owed_since) : owed_since;
-    longest_gap_ = std::max(longest_gap_, at - waiting_since);
+    note_gap(owed_since, at);
     const bool begins = !last_ || at - *last_ >= merged || count_ == 0;
     last_ = at;
     if (begins) add({owed_since, arrived, at});
+}
+
+void ReceiptHistory::ended_unanswered(Instant owed_since, Instant at) {
+    note_gap(owed_since, at);
+}
+
+void ReceiptHistory::note_gap(Instant owed_since, Instant until) {
+    const Instant waiting_since = last_ ? std::max(*last_, owed_since) : owed_since;
+    longest_gap_ = std::max(longest_gap_, until - waiting_since);
 }
 
 void ReceiptHistory::add(const Receipt& receipt) {

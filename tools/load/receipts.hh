@@ -21,13 +21,15 @@ class ReceiptHistory {
     // Bytes reached this host at `arrived` and were read at `at`; the message that they answer was due at
     // `owed_since`. Reads do not go back in time.
     void received(Instant owed_since, Instant arrived, Instant at);
+    // The connection ended at `at`, while something due at `owed_since` was still owed.
+    void ended_unanswered(Instant owed_since, Instant at);
     // The failure is known now and began at `at`, not long ago: what came before is forgotten, and what comes
     // from now on is kept until the memory is full.
     void keep_from(Instant at);
     // From `fault` on nothing of the failed server arrives. Time from the later of that and the first message
     // unanswered by then to the first byte read of what arrived afterwards. Nothing when no byte came.
     std::optional<Duration> outage(Instant fault) const;
-    // The longest time that bytes were waited for.
+    // The longest time that bytes were waited for, in vain or not.
     Duration longest_gap() const { return longest_gap_; }
 
   private:
@@ -42,6 +44,7 @@ class ReceiptHistory {
     static constexpr std::size_t capacity = 16;
 
     void add(const Receipt& receipt);
+    void note_gap(Instant owed_since, Instant until);
 
     std::array<Receipt, capacity> kept_{};
     std::size_t count_ = 0;

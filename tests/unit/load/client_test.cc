@@ -213,6 +213,7 @@ TEST_F(Echo, IsStalledWhenItWasOwedSomethingForTooLong) {
     EXPECT_EQ(client_.outcome(), Outcome::open);
     client_.give_up(at_ms(10), at_ms(101));
     EXPECT_EQ(client_.outcome(), Outcome::stalled);
+    EXPECT_EQ(client_.receipts.longest_gap(), milliseconds(91));
 }
 
 TEST_F(Echo, IsNotStalledWhenNothingWasOwed) {

@@ -80,6 +80,13 @@ TEST(LongestGap, CountsBetweenThePiecesOfOneAnswer) {
     EXPECT_EQ(receipts.longest_gap(), milliseconds(40));
 }
 
+TEST(LongestGap, CountsAWaitThatWasInVain) {
+    ReceiptHistory receipts;
+    receipts.received(at_ms(100), at_ms(103), at_ms(103));
+    receipts.ended_unanswered(at_ms(120), at_ms(2620));
+    EXPECT_EQ(receipts.longest_gap(), milliseconds(2500));
+}
+
 TEST(Percentile, IsTheNearestRank) {
     std::vector<Duration> values;
     for (int i = 200; i >= 1; --i)
