@@ -1,0 +1,143 @@
+#include "tools/daemon/config.hh"
+
+#include "shadow_app/registry.hh"
+#include "tools/common/program.hh"
+#include "tools/control/server.hh"
+
+namespace understudy::tools {
+namespace {
+
+std::chrono::nanoseconds from_ms(const char* option, double value) {
+    if (!(value >= 0) || value > 1e9)
+        throw UsageError(std::string(option) + " must be 0 to 1e9 milliseconds");
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(value * 1e6));
+}
+
+DaemonConfig::Service parse_service(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    const auto endpoint = stack::parse_endpoint(text.substr(0, equals));
+    if (equals == std::string::npos || !endpoint || endpoint->port == 0)
+        throw UsageError("--service \"" + text + "\" is not ADDR:PORT=APP, for example 10.77.0.1:7000=echo");
+    const std::string application = text.substr(equals + 1);
+    if (shadow_app::make_application(application) == nullptr)
+        throw UsageError("--service \"" + text + "\": no application is named \"" + application +
+                         "\"; there are " + shadow_app::application_names());
+    return {*endpoint, application};
+}
+
+stack::LinkAddress parse_link(const char* option, const std::string& text) {
+    const auto address = stack::parse_link_address(text);
+    if (!address || address->is_group() || address->is_zero())
+        throw UsageError(std::string(option) + " \"" + text +
+                         "\" is not a unicast link-level address like 02:00:00:00:00:01");
+    return *address;
+}
+
+failover::HeartbeatSettings heartbeat_settings(const DaemonOptions& options) {
+    failover::HeartbeatSettings heartbeat;
+    for (const std::string& link : options.heartbeats)
+        heartbeat.links.push_back(failover::parse_link_addressing(link));
+    heartbeat.interval = from_ms("--heartbeat-interval-ms", options.heartbeat_interval_ms);
+    if (heartbeat.interval < std::chrono::milliseconds(1))
+        throw UsageError("--heartbeat-interval-ms must be at least 1");
+    if (options.heartbeat_misses == 0) throw UsageError("--heartbeat-misses must be at least 1");
+    heartbeat.misses = options.heartbeat_misses;
+    return heartbeat;
+}
+
+}  // namespace
+
+void add_options(CLI::App& app, DaemonOptions& o) {
+    app.add_option("--tap", o.taps,
+                   "mirror port: dpdk:DEVICE[,arguments], pcap:INTERFACE or file:PATH (repeatable)")
+        ->required()
+        ->type_name("SPEC");
+    app.add_option("--service-port", o.service_port, "port on the service LAN, silent until the takeover")
+        ->required()
+        ->type_name("SPEC");
+    app.add_option("--service", o.services, "service and the application that replicates it (repeatable)")
+        ->required()
+        ->type_name("ADDR:PORT=APP");
+    app.add_option("--primary-link-address", o.primary_link_address,
+                   "by which the primary's frames are known")
+        ->required()
+        ->type_name("MAC");
+    app.add_option("--link-address", o.link_address,
+                   "our own on the service LAN; default: the service port's")
+        ->type_name("MAC");
+    app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
+    app.add_option("--heartbeat", o.heartbeats, "heartbeat link to the primary's agent (repeatable)")
+        ->type_name("LOCAL:PORT,PEER:PORT[,IFACE]");
+    app.add_option("--heartbeat-interval-ms", o.heartbeat_interval_ms, "time between two Hellos")
+        ->capture_default_str();
+    app.add_option("--heartbeat-misses", o.heartbeat_misses,
+                   "intervals without a sign of life after which a link is silent")
+        ->capture_default_str();
+    app.add_option("--tap-deadline-ms", o.tap_deadline_ms,
+                   "the tap is silent after this long without a frame of the primary; default: as the links");
+    app.add_option("--suspect-confirm-ms", o.suspect_confirm_ms,
+                   "how long the silence must last after suspicion")
+        ->capture_default_str();
+    app.add_option("--stall-bound-ms", o.stall_bound_ms,
+                   "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
+                   "and twice the deadline");
+    app.add_option("--require-first-heartbeat", o.require_first_heartbeat,
+                   "never take over from a primary that was never heard")
+        ->capture_default_str();
+    o.control = default_control_path;
+    app.add_option("--control", o.control, "control socket")->capture_default_str()->type_name("PATH");
+    app.add_option("--event-log", o.event_log, "append events as JSON lines to this file")->type_name("FILE");
+    app.add_option("--record", o.record, "write every connection sync to this file")->type_name("FILE");
+    app.add_option("--poll", o.poll, "adaptive: sleep when idle, bounded; busy: never sleep")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"adaptive", "busy"}));
+    app.add_option("--poll-max-sleep-us", o.poll_max_sleep_us, "bound of the adaptive sleep")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100000));
+    app.add_option("--dpdk-args", o.dpdk_args,
+                   "arguments of DPDK's environment, instead of the built-in choice");
+    app.add_option("--max-connections", o.max_connections, "most connections held at once")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 16000000));
+    app.add_option("--hole-grace-ms", o.hole_grace_ms,
+                   "how long a gap on the mirror may be due to reordering")
+        ->capture_default_str();
+    app.add_flag("--accept-unfilled-checksums", o.accept_unfilled_checksums,
+                 "believe mirrored segments whose checksum the sender left to its NIC");
+    app.add_flag("--cover-inferred", o.cover_inferred,
+                 "carry on connections whose options were partly inferred");
+}
+
+DaemonConfig make_config(const DaemonOptions& o) {
+    DaemonConfig config;
+    config.taps = o.taps;
+    config.service_port = o.service_port;
+    for (const std::string& service : o.services) {
+        config.services.push_back(parse_service(service));
+        config.stack.services.push_back(config.services.back().endpoint);
+    }
+    config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
+    if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
+    config.tap_filter = o.tap_filter;
+    config.heartbeat = heartbeat_settings(o);
+    config.decision.links = config.heartbeat.links.size();
+    config.decision.heartbeat_interval = config.heartbeat.interval;
+    config.decision.heartbeat_misses = o.heartbeat_misses;
+    if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
+    if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
+    config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);
+    config.decision.require_first_heartbeat = o.require_first_heartbeat;
+    config.stack.max_connections = o.max_connections;
+    config.stack.shadow.hole_grace = from_ms("--hole-grace-ms", o.hole_grace_ms);
+    config.stack.shadow.accept_unfilled_checksums = o.accept_unfilled_checksums;
+    config.stack.shadow.cover_inferred = o.cover_inferred;
+    config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;
+    config.poll_max_sleep = std::chrono::microseconds(o.poll_max_sleep_us);
+    config.control = o.control;
+    config.event_log = o.event_log;
+    config.record = o.record;
+    config.dpdk_args = o.dpdk_args;
+    return config;
+}
+
+}  // namespace understudy::tools

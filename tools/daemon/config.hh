@@ -1,0 +1,74 @@
+// The replica's settings, from the command line and the configuration file.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "failover/decision.hh"
+#include "failover/heartbeat_service.hh"
+#include "stack/settings.hh"
+#include "tools/daemon/idle.hh"
+
+namespace understudy::tools {
+
+// As given; every member is an option of the same name, which says what it means.
+struct DaemonOptions {
+    std::vector<std::string> taps;
+    std::string service_port;
+    std::vector<std::string> services;
+    std::string primary_link_address;
+    std::string link_address;
+    std::string tap_filter;
+    std::vector<std::string> heartbeats;
+    double heartbeat_interval_ms = 1000;
+    std::uint32_t heartbeat_misses = 3;
+    std::optional<double> tap_deadline_ms;
+    std::optional<double> stall_bound_ms;
+    double suspect_confirm_ms = 1;
+    bool require_first_heartbeat = true;
+    std::filesystem::path control;
+    std::filesystem::path event_log;
+    std::filesystem::path record;
+    std::string poll = "adaptive";
+    std::uint32_t poll_max_sleep_us = 500;
+    std::string dpdk_args;
+    std::uint32_t max_connections = 1 << 16;
+    double hole_grace_ms = 50;
+    bool accept_unfilled_checksums = false;
+    bool cover_inferred = false;
+};
+
+void add_options(CLI::App& app, DaemonOptions& options);
+
+// The same, checked and in the types of their users.
+struct DaemonConfig {
+    struct Service {
+        stack::Endpoint endpoint;
+        std::string application;
+    };
+
+    std::vector<std::string> taps;
+    std::string service_port;
+    std::vector<Service> services;
+    stack::LinkAddress primary_link;
+    std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
+    std::string tap_filter;
+    failover::HeartbeatSettings heartbeat;
+    failover::DecisionSettings decision;
+    stack::Settings stack;  // link_address is set once the service port is open
+    PollMode poll = PollMode::adaptive;
+    std::chrono::microseconds poll_max_sleep{500};
+    std::filesystem::path control;
+    std::filesystem::path event_log;  // empty: in memory only
+    std::filesystem::path record;     // empty: none
+    std::string dpdk_args;
+};
+
+// Throws UsageError with one line that names the option.
+DaemonConfig make_config(const DaemonOptions& options);
+
+}  // namespace understudy::tools

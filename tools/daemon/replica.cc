@@ -1,0 +1,324 @@
+#include "tools/daemon/replica.hh"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <ctime>
+
+#include <boost/asio/post.hpp>
+
+#include "tap/dpdk_port.hh"
+#include "tap/open_port.hh"
+#include "tools/common/program.hh"
+#include "tools/daemon/connection_sync.hh"
+#include "tools/daemon/status.hh"
+
+namespace understudy::tools {
+namespace {
+
+constexpr std::chrono::milliseconds seed_writing_interval{50};
+constexpr double ns_per_ms = 1e6;
+
+double ms_between(std::chrono::nanoseconds from, std::chrono::nanoseconds to) {
+    return static_cast<double>((to - from).count()) / ns_per_ms;
+}
+
+std::int64_t wall_offset_ns() {
+    timespec wall{}, monotonic{};
+    clock_gettime(CLOCK_REALTIME, &wall);
+    clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    return (wall.tv_sec - monotonic.tv_sec) * 1'000'000'000 + (wall.tv_nsec - monotonic.tv_nsec);
+}
+
+bool uses_dpdk(const std::string& spec) {
+    return spec.starts_with("dpdk:");
+}
+
+std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
+    bool dpdk = uses_dpdk(config.service_port);
+    for (const std::string& tap : config.taps)
+        dpdk = dpdk || uses_dpdk(tap);
+    if (dpdk) tap::start_dpdk({.arguments = config.dpdk_args});
+    std::vector<std::unique_ptr<tap::Port>> taps;
+    for (const std::string& spec : config.taps)
+        taps.push_back(tap::open_port(spec, {.promiscuous = true}));
+    auto service_port = tap::open_port(config.service_port, {.promiscuous = false});
+
+    DataPlane::Settings settings;
+    settings.stack = config.stack;
+    settings.stack.link_address = config.own_link.value_or(stack::LinkAddress{service_port->link_address()});
+    settings.stack.mtu = service_port->mtu();
+    settings.classifier.primary_link = config.primary_link.octets;
+    settings.classifier.extra_filter = config.tap_filter;
+    for (const auto& service : config.services) {
+        settings.applications.emplace_back(service.endpoint, service.application);
+        settings.classifier.services.push_back({service.endpoint.address.octets, service.endpoint.port});
+    }
+    settings.poll = config.poll;
+    settings.max_sleep = config.poll_max_sleep;
+    return std::make_unique<DataPlane>(settings, std::move(taps), std::move(service_port));
+}
+
+}  // namespace
+
+Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventLog& events)
+    : io_(io),
+      config_(config),
+      events_(events),
+      seed_timer_(io),
+      started_at_(failover::monotonic_now()),
+      mode_since_(started_at_) {
+    control_ = std::make_unique<ControlServer>(io, ControlServerSettings{.path = config.control}, *this);
+    if (!config.record.empty()) recording_.emplace(config.record);
+    watcher_ = std::make_unique<failover::Watcher>(
+        io, config.decision,
+        [this]() -> std::optional<failover::Instant> {
+            const auto newest = plane_->newest_from_primary();
+            if (!newest) return std::nullopt;
+            return failover::Instant(newest->time_since_epoch());
+        },
+        [this](const failover::Action& action) { on_action(action); });
+    heartbeats_ = std::make_unique<failover::HeartbeatService>(
+        io, config.heartbeat,
+        [this](std::size_t link, failover::Instant at) { watcher_->heartbeat(link, at); });
+    plane_ = open_data_plane(config);
+}
+
+Replica::~Replica() {
+    stop();
+}
+
+void Replica::start() {
+    plane_->start();
+    schedule_seed_writing();
+    // Ready once the core has been round its loop: the ports are polled from then on.
+    plane_->run([this](DataPlane&) {
+        boost::asio::post(io_, [this] {
+            heartbeats_->start();
+            watcher_->start();
+            EventFields fields = {{"services", nlohmann::ordered_json::array()}};
+            for (const auto& service : config_.services)
+                fields["services"].push_back(stack::to_string(service.endpoint) + "=" + service.application);
+            fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
+            fields["filter_engine"] = std::string(plane_->classifier().filter_engine());
+            events_.add("ready", fields);
+            spdlog::info("ready mode=silent services={}", fields["services"].dump());
+        });
+    });
+}
+
+void Replica::stop() {
+    if (watcher_) watcher_->stop();
+    if (heartbeats_) heartbeats_->stop();
+    seed_timer_.cancel();
+    if (plane_) {
+        plane_->stop();
+        write_seeds();
+    }
+    control_.reset();
+}
+
+void Replica::on_action(const failover::Action& action) {
+    const std::string evidence = failover::to_string(action.evidence);
+    mode_since_ = action.evidence.at;
+    last_evidence_ = evidence;
+    switch (action.kind) {
+        case failover::Action::Kind::enter_suspect:
+            events_.add("suspect", {{"evidence", evidence}});
+            spdlog::warn("suspect evidence=\"{}\"", evidence);
+            break;
+        case failover::Action::Kind::return_to_silent:
+            events_.add("silent", {{"evidence", evidence}});
+            spdlog::info("silent evidence=\"{}\"", evidence);
+            break;
+        case failover::Action::Kind::begin_takeover:
+            begin_takeover(action);
+            break;
+    }
+}
+
+void Replica::begin_takeover(const failover::Action& action) {
+    const failover::Instant decided_at = action.evidence.at;
+    const std::string evidence = failover::to_string(action.evidence);
+    const bool queued = plane_->run([this, decided_at, evidence](DataPlane& plane) {
+        const TakeoverRecord record = plane.take_over();
+        boost::asio::post(
+            io_, [this, record, decided_at, evidence] { report_takeover(record, decided_at, evidence); });
+    });
+    spdlog::warn("decision evidence=\"{}\"", evidence);
+    if (queued) return;
+    events_.add("takeover_failed", {{"reason", "the data plane does not take tasks"}});
+    spdlog::critical("takeover failed: the data plane does not take tasks; restart understudyd");
+}
+
+void Replica::report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
+                              const std::string& evidence) {
+    const auto ns = [](stack::Instant at) { return at.time_since_epoch().count(); };
+    EventFields coverage = EventFields::object();
+    for (const auto& [reason, count] : record.coverage.by_coverage)
+        coverage[stack::to_string(reason)] = count;
+    events_.add_at(decided_at.time_since_epoch().count(), "decision",
+                   {{"evidence", evidence},
+                    {"open", record.coverage.open},
+                    {"covered", record.coverage.covered},
+                    {"uncovered", record.coverage.open - record.coverage.covered},
+                    {"coverage", coverage}});
+    events_.add_at(ns(record.drained_at), "drained", {{"frames", record.drained_frames}});
+    events_.add_at(ns(record.gate_open_at), "gate_open");
+    events_.add_at(ns(record.promoted_at), "promoted",
+                   {{"promoted", record.report.promoted},
+                    {"reset", record.report.reset},
+                    {"half_open", record.report.half_open}});
+    events_.add_at(ns(record.announced_at), "announced");
+    const double took = ms_between(decided_at.time_since_epoch(), record.announced_at.time_since_epoch());
+    events_.add("master", {{"takeover_ms", took}});
+    spdlog::warn("master promoted={} reset={} half_open={} takeover_ms={:.3f}", record.report.promoted,
+                 record.report.reset, record.report.half_open, took);
+    taken_over_ = true;
+    for (const Completion& done : waiting_promotions_) {
+        proto::v1::ControlResponse response;
+        auto& promote = *response.mutable_promote();
+        promote.set_promoted(static_cast<std::uint32_t>(record.report.promoted));
+        promote.set_reset(static_cast<std::uint32_t>(record.report.reset));
+        promote.set_half_open(static_cast<std::uint32_t>(record.report.half_open));
+        promote.set_takeover_ms(took);
+        done(response);
+    }
+    waiting_promotions_.clear();
+}
+
+void Replica::schedule_seed_writing() {
+    seed_timer_.expires_after(seed_writing_interval);
+    seed_timer_.async_wait([this](const boost::system::error_code& error) {
+        if (error) return;
+        write_seeds();
+        schedule_seed_writing();
+    });
+}
+
+void Replica::write_seeds() {
+    const std::int64_t offset = wall_offset_ns();
+    bool wrote = false;
+    while (const auto seed = plane_->next_seed()) {
+        if (!recording_) continue;
+        recording_->write(to_connection_sync(*seed, offset));
+        wrote = true;
+    }
+    if (wrote) recording_->flush();
+}
+
+void Replica::handle(const proto::v1::ControlRequest& request, Completion done) {
+    using Request = proto::v1::ControlRequest;
+    switch (request.body_case()) {
+        case Request::kStatus: {
+            proto::v1::StatusResponse status;
+            add_control_status(status);
+            run_on_core(
+                [status](DataPlane& plane) {
+                    proto::v1::ControlResponse response;
+                    *response.mutable_status() = status;
+                    add_core_status(*response.mutable_status(), plane);
+                    return response;
+                },
+                done);
+            break;
+        }
+        case Request::kConnections:
+            run_on_core(
+                [cursor = request.connections().cursor(),
+                 limit = request.connections().limit()](DataPlane& plane) {
+                    proto::v1::ControlResponse response;
+                    *response.mutable_connections() = connection_page(plane, cursor, limit);
+                    return response;
+                },
+                done);
+            break;
+        case Request::kCounters: {
+            proto::v1::CountersResponse counters;
+            for (std::size_t link = 0; link < config_.heartbeat.links.size(); ++link)
+                for (const auto& info : failover::link_counter_table()) {
+                    auto& counter = *counters.add_counters();
+                    counter.set_name("link" + std::to_string(link) + "." + info.name);
+                    counter.set_value(heartbeats_->status(link).counters.*info.value);
+                    counter.set_help(info.help);
+                }
+            run_on_core(
+                [counters](DataPlane& plane) {
+                    proto::v1::ControlResponse response;
+                    *response.mutable_counters() = counters;
+                    add_core_counters(*response.mutable_counters(), plane);
+                    return response;
+                },
+                done);
+            break;
+        }
+        case Request::kEvents: {
+            proto::v1::ControlResponse response;
+            *response.mutable_events() = events_.read(request.events());
+            done(response);
+            break;
+        }
+        case Request::kPromote:
+            answer_promote(request.promote().force(), std::move(done));
+            break;
+        default:
+            done(error_response(proto::v1::ControlError::UNKNOWN_REQUEST,
+                                "this version does not know the request"));
+    }
+}
+
+void Replica::run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done) {
+    const bool queued = plane_->run([ask = std::move(ask), done](DataPlane& plane) { done(ask(plane)); });
+    if (!queued)
+        done(error_response(proto::v1::ControlError::TIMED_OUT, "the data plane does not take tasks"));
+}
+
+void Replica::answer_promote(bool force, Completion done) {
+    waiting_promotions_.push_back(std::move(done));
+    const auto refusal = watcher_->promote(force);
+    if (!refusal) return;
+    const Completion refused = std::move(waiting_promotions_.back());
+    waiting_promotions_.pop_back();
+    refused(error_response(proto::v1::ControlError::REFUSED, *refusal));
+}
+
+void Replica::add_control_status(proto::v1::StatusResponse& status) const {
+    const failover::Instant now = failover::monotonic_now();
+    const failover::State state = watcher_->machine().state();
+    const bool serving = state == failover::State::master && taken_over_;
+    status.set_version(version());
+    status.set_pid(getpid());
+    status.set_role("replica");
+    status.set_mode(failover::to_string(state));
+    status.set_serving(serving ? "replica" : state == failover::State::silent ? "primary" : "unknown");
+    status.set_uptime_s(ms_between(started_at_.time_since_epoch(), now.time_since_epoch()) / 1000);
+    status.set_mode_age_s(ms_between(mode_since_.time_since_epoch(), now.time_since_epoch()) / 1000);
+    status.set_last_evidence(last_evidence_);
+    status.set_poll(config_.poll == PollMode::busy ? "busy" : "adaptive");
+    status.set_ready(true);
+    if (const auto newest = plane_->newest_from_primary())
+        status.set_primary_on_tap_ms_ago(ms_between(newest->time_since_epoch(), now.time_since_epoch()));
+    status.set_heartbeat_interval_ms(ms_between({}, config_.heartbeat.interval));
+    status.set_heartbeat_misses(config_.heartbeat.misses);
+    for (const auto& service : config_.services) {
+        auto& row = *status.add_services();
+        row.set_endpoint(stack::to_string(service.endpoint));
+        row.set_application(service.application);
+    }
+    for (std::size_t i = 0; i < config_.heartbeat.links.size(); ++i) {
+        const failover::LinkStatus link = heartbeats_->status(i);
+        auto& row = *status.add_links();
+        row.set_index(static_cast<std::uint32_t>(i));
+        row.set_local(failover::to_string(heartbeats_->local_endpoint(i)));
+        row.set_peer(failover::to_string(config_.heartbeat.links[i].peer));
+        row.set_interface(config_.heartbeat.links[i].interface);
+        row.set_alive(link.alive);
+        if (link.heard)
+            row.set_last_heard_ms_ago(ms_between(link.heard->time_since_epoch(), now.time_since_epoch()));
+        if (link.rtt) row.set_rtt_ms(ms_between({}, *link.rtt));
+        if (link.jitter) row.set_jitter_ms(ms_between({}, *link.jitter));
+        if (link.loss) row.set_loss(*link.loss);
+    }
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,60 @@
+// The replica's control thread: heartbeats, the decision, the takeover's order, the operator's requests.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "failover/heartbeat_service.hh"
+#include "failover/watcher.hh"
+#include "proto/recording.hh"
+#include "tools/common/event_log.hh"
+#include "tools/control/server.hh"
+#include "tools/daemon/config.hh"
+#include "tools/daemon/data_plane.hh"
+
+namespace understudy::tools {
+
+class Replica final : public ControlHandler {
+  public:
+    // Opens ports, sockets and files. Throws with one clear line. `io` and `events` must outlive it.
+    Replica(boost::asio::io_context& io, const DaemonConfig& config, EventLog& events);
+    ~Replica() override;
+
+    // Starts the data plane, then the heartbeats and the watch.
+    void start();
+    // Stops both; the recording is whole on disk afterwards.
+    void stop();
+
+    void handle(const proto::v1::ControlRequest& request, Completion done) override;
+
+  private:
+    void on_action(const failover::Action& action);
+    void begin_takeover(const failover::Action& action);
+    void report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
+                         const std::string& evidence);
+    void schedule_seed_writing();
+    void write_seeds();
+    void answer_promote(bool force, Completion done);
+    void run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done);
+    void add_control_status(proto::v1::StatusResponse& status) const;
+
+    boost::asio::io_context& io_;
+    DaemonConfig config_;
+    EventLog& events_;
+    std::optional<proto::RecordingWriter> recording_;
+    std::unique_ptr<DataPlane> plane_;
+    std::unique_ptr<failover::HeartbeatService> heartbeats_;
+    std::unique_ptr<failover::Watcher> watcher_;
+    std::unique_ptr<ControlServer> control_;
+    boost::asio::steady_timer seed_timer_;
+    failover::Instant started_at_;
+    failover::Instant mode_since_;
+    std::string last_evidence_;
+    bool taken_over_ = false;  // the core reported the promotion
+    std::vector<Completion> waiting_promotions_;
+};
+
+}  // namespace understudy::tools
