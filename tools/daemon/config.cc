@@ -33,18 +33,6 @@ stack::LinkAddress parse_link(const char* option, const std::string& text) {
     return *address;
 }
 
-failover::HeartbeatSettings heartbeat_settings(const DaemonOptions& options) {
-    failover::HeartbeatSettings heartbeat;
-    for (const std::string& link : options.heartbeats)
-        heartbeat.links.push_back(failover::parse_link_addressing(link));
-    heartbeat.interval = from_ms("--heartbeat-interval-ms", options.heartbeat_interval_ms);
-    if (heartbeat.interval < std::chrono::milliseconds(1))
-        throw UsageError("--heartbeat-interval-ms must be at least 1");
-    if (options.heartbeat_misses == 0) throw UsageError("--heartbeat-misses must be at least 1");
-    heartbeat.misses = options.heartbeat_misses;
-    return heartbeat;
-}
-
 }  // namespace
 
 void add_options(CLI::App& app, DaemonOptions& o) {
@@ -66,13 +54,7 @@ void add_options(CLI::App& app, DaemonOptions& o) {
                    "our own on the service LAN; default: the service port's")
         ->type_name("MAC");
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
-    app.add_option("--heartbeat", o.heartbeats, "heartbeat link to the primary's agent (repeatable)")
-        ->type_name("LOCAL:PORT,PEER:PORT[,IFACE]");
-    app.add_option("--heartbeat-interval-ms", o.heartbeat_interval_ms, "time between two Hellos")
-        ->capture_default_str();
-    app.add_option("--heartbeat-misses", o.heartbeat_misses,
-                   "intervals without a sign of life after which a link is silent")
-        ->capture_default_str();
+    o.heartbeat.add_to(app);
     app.add_option("--tap-deadline-ms", o.tap_deadline_ms,
                    "the tap is silent after this long without a frame of the primary; default: as the links");
     app.add_option("--suspect-confirm-ms", o.suspect_confirm_ms,
@@ -119,10 +101,10 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
-    config.heartbeat = heartbeat_settings(o);
+    config.heartbeat = o.heartbeat.settings();
     config.decision.links = config.heartbeat.links.size();
     config.decision.heartbeat_interval = config.heartbeat.interval;
-    config.decision.heartbeat_misses = o.heartbeat_misses;
+    config.decision.heartbeat_misses = config.heartbeat.misses;
     if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
     if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
     config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);

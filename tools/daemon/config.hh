@@ -11,6 +11,7 @@
 #include "failover/decision.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
 
 namespace understudy::tools {
@@ -23,9 +24,7 @@ struct DaemonOptions {
     std::string primary_link_address;
     std::string link_address;
     std::string tap_filter;
-    std::vector<std::string> heartbeats;
-    double heartbeat_interval_ms = 1000;
-    std::uint32_t heartbeat_misses = 3;
+    HeartbeatOptions heartbeat;
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
     double suspect_confirm_ms = 1;

@@ -26,6 +26,10 @@ int serve(const DaemonConfig& config) {
         io.stop();
     });
     replica.start();
+    // After the data plane's thread began, which must not inherit it: a replica that waits for a busy machine
+    // must not take its own delay for the primary's silence.
+    const bool realtime = raise_scheduling_priority();
+    spdlog::info("start version={} realtime={}", version(), realtime);
     io.run();
     return exit_success;
 }

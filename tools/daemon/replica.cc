@@ -298,27 +298,12 @@ void Replica::add_control_status(proto::v1::StatusResponse& status) const {
     status.set_ready(true);
     if (const auto newest = plane_->newest_from_primary())
         status.set_primary_on_tap_ms_ago(ms_between(newest->time_since_epoch(), now.time_since_epoch()));
-    status.set_heartbeat_interval_ms(ms_between({}, config_.heartbeat.interval));
-    status.set_heartbeat_misses(config_.heartbeat.misses);
     for (const auto& service : config_.services) {
         auto& row = *status.add_services();
         row.set_endpoint(stack::to_string(service.endpoint));
         row.set_application(service.application);
     }
-    for (std::size_t i = 0; i < config_.heartbeat.links.size(); ++i) {
-        const failover::LinkStatus link = heartbeats_->status(i);
-        auto& row = *status.add_links();
-        row.set_index(static_cast<std::uint32_t>(i));
-        row.set_local(failover::to_string(heartbeats_->local_endpoint(i)));
-        row.set_peer(failover::to_string(config_.heartbeat.links[i].peer));
-        row.set_interface(config_.heartbeat.links[i].interface);
-        row.set_alive(link.alive);
-        if (link.heard)
-            row.set_last_heard_ms_ago(ms_between(link.heard->time_since_epoch(), now.time_since_epoch()));
-        if (link.rtt) row.set_rtt_ms(ms_between({}, *link.rtt));
-        if (link.jitter) row.set_jitter_ms(ms_between({}, *link.jitter));
-        if (link.loss) row.set_loss(*link.loss);
-    }
+    report_heartbeats(*heartbeats_, status);
 }
 
 }  // namespace understudy::tools
