@@ -344,6 +344,12 @@ void Stack::shutdown_send(ConnectionId id, Instant now) {
     if (Connection* c = impl_->core.table.find(id)) tcp::app_shutdown_send(impl_->core, *c);
 }
 
+void Stack::close(ConnectionId id, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_close(impl_->core, *c);
+}
+
 void Stack::abort(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
@@ -358,6 +364,10 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
 
 std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
+}
+
+std::size_t Stack::time_wait_count() const {
+    return impl_->core.time_wait.size();
 }
 
 std::optional<ConnectionSnapshot> Stack::snapshot(ConnectionId id) const {

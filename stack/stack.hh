@@ -68,12 +68,16 @@ class Stack {
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
     void shutdown_send(ConnectionId id, Instant now);
+    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not read;
+    // input that comes later is answered with RST. closed() is raised before this returns.
+    void close(ConnectionId id, Instant now);
     // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
     void abort(ConnectionId id, Instant now);
     // Offers queued input again and opens the window.
     void resume_receive(ConnectionId id, Instant now);
 
-    std::size_t connection_count() const;
+    std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
+    std::size_t time_wait_count() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.

@@ -15,6 +15,7 @@
 #include <cstdlib>
 
 #include "tap/kernel_interface.hh"
+#include "tap/packet_socket.hh"
 
 namespace understudy::tap {
 namespace {
@@ -190,7 +191,9 @@ class DpdkPort final : public Port {
     DpdkPort(const std::string& device, const PortOptions& options)
         : spec_("dpdk:" + device),
           interface_(open_interface(device, spec_)),
+          kernel_drops_(interface_ ? interface_->index() : 0),
           device_(device, spec_, options) {
+        if (driver() == "net_af_packet") kernel_drops_.watch_new();
         rte_ether_addr address{};
         if (rte_eth_macaddr_get(device_.id(), &address) == 0)
             std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), link_address_.begin());
@@ -284,7 +287,8 @@ class DpdkPort final : public Port {
         PortStatistics statistics = statistics_;
         rte_eth_stats device{};
         if (rte_eth_stats_get(device_.id(), &device) != 0) return statistics;
-        statistics.missed_frames = device.imissed - at_open_.imissed + device.rx_nombuf - at_open_.rx_nombuf;
+        statistics.missed_frames =
+            device.imissed - at_open_.imissed + device.rx_nombuf - at_open_.rx_nombuf + kernel_drops_.total();
         statistics.receive_errors += device.ierrors - at_open_.ierrors;
         // Taken from us by the driver and then not sent.
         const std::uint64_t failed = std::min(device.oerrors - at_open_.oerrors, statistics.sent_frames);
@@ -324,6 +328,7 @@ class DpdkPort final : public Port {
 
     std::string spec_;
     std::unique_ptr<KernelInterface> interface_;
+    mutable PacketSocketDrops kernel_drops_;  // asking the kernel for its count resets it
     Device device_;
     std::array<std::uint8_t, 6> link_address_{};
     std::size_t mtu_ = 0;

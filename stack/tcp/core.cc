@@ -52,6 +52,8 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       events(e),
       sequence(random),
       table(random.next(), s.max_connections),
+      time_wait(random.next(), s.tcp.max_time_wait),
+      noise(random.next()),
       congestion(new_reno),
       mode(s.initial_mode),
       local_addresses_(distinct_addresses(s)) {}
@@ -84,6 +86,11 @@ void Core::set_state(Connection& c, State next) {
 void Core::arm(const Connection& c) {
     const Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
     if (first != never) wheel_.arm(c.index, first);
+}
+
+std::optional<Instant> Core::next_deadline() const {
+    const auto timers = wheel_.next(), records = time_wait.next();
+    return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
 }
 
 void Core::mark_dirty(Connection& c) {
