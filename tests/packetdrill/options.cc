@@ -17,48 +17,6 @@ using Phase = Socket::Phase;
 constexpr int so_meminfo = 55;
 constexpr std::size_t meminfo_words = 9;
 
-// include/net/tcp_states.h
-enum class LinuxState : std::uint8_t {
-    established = 1,
-    syn_sent,
-    syn_recv,
-    fin_wait1,
-    fin_wait2,
-    time_wait,
-    close,
-    close_wait,
-    last_ack,
-    listen,
-    closing,
-};
-
-LinuxState linux_state(const Socket& socket, const stack::ConnectionSnapshot& s) {
-    using stack::State;
-    if (socket.phase == Phase::listening) return LinuxState::listen;
-    if (!socket.id) return LinuxState::close;
-    switch (s.state) {
-        case State::syn_sent:
-            return LinuxState::syn_sent;
-        case State::syn_received:
-            return LinuxState::syn_recv;
-        case State::established:
-            return LinuxState::established;
-        case State::fin_wait_1:
-            return LinuxState::fin_wait1;
-        case State::fin_wait_2:
-            return LinuxState::fin_wait2;
-        case State::close_wait:
-            return LinuxState::close_wait;
-        case State::closing:
-            return LinuxState::closing;
-        case State::last_ack:
-            return LinuxState::last_ack;
-        case State::time_wait:
-            return LinuxState::time_wait;
-    }
-    return LinuxState::close;
-}
-
 template <typename T>
 int answer(const T& value, void* out, socklen_t* length) {
     const auto count = std::min<std::size_t>(*length, sizeof value);
@@ -67,31 +25,7 @@ int answer(const T& value, void* out, socklen_t* length) {
     return 0;
 }
 
-std::uint32_t microseconds(Duration duration) {
-    return static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
-}
-
 }  // namespace
-
-int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const {
-    const auto s = snapshot(socket);
-    tcp_info info{};
-    info.tcpi_state = static_cast<std::uint8_t>(linux_state(socket, s));
-    if (socket.id || socket.last) {
-        const std::uint32_t mss = world_.settings().tcp.mss - (world_.settings().tcp.timestamps ? 12u : 0u);
-        info.tcpi_rto = microseconds(s.rto);
-        info.tcpi_snd_mss = mss;
-        info.tcpi_rcv_mss = mss;
-        info.tcpi_snd_cwnd = mss != 0 ? s.cwnd / mss : 0;
-        info.tcpi_rtt = microseconds(s.srtt);
-        info.tcpi_total_retrans = static_cast<std::uint32_t>(s.retransmitted_segments);
-        info.tcpi_bytes_received = s.bytes_received;
-        info.tcpi_notsent_bytes = s.app_nxt > s.snd_nxt ? s.app_nxt - s.snd_nxt : 0;
-        info.tcpi_unacked = mss != 0 ? (s.snd_nxt - s.snd_una + mss - 1) / mss : 0;
-    }
-    return answer(info, value, length);
-}
 
 int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* length) {
     const SocketPtr socket = find(fd);
