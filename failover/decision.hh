@@ -2,8 +2,12 @@
 // 16).
 //
 // The machine suspects the primary when every heartbeat link and the tap are past their deadlines, and
-// decides to take over when all of that still holds after the confirmation time. Any sign of life takes it
-// back from suspect to silent. Nothing but an operator takes it back from master.
+// decides to take over when all of that still holds after the confirmation time and a direct probe went
+// unanswered. Any sign of life takes it back from suspect to silent. Nothing but an operator takes it back
+// from master.
+//
+// Silence lasts only as long as somebody listened: each tick says until when every queue that could hold a
+// sign of life is known to have been empty.
 //
 // It also watches itself. tick() is due at least once an interval; time in which this process did not run is
 // no observation of silence. A tick that comes late by less than `stall_bound` lengthens the confirmation by
@@ -33,6 +37,11 @@ struct DecisionSettings {
     // How long the silence must last after suspect began. It lets the loop read what queued up while this
     // process did not run, before the decision.
     Duration suspect_confirm = std::chrono::milliseconds(1);
+    // There is a direct probe of the primary, answered by its kernel. Then silence is a proof only once a
+    // probe went unanswered for `probe_wait` (nothing: a third of the heartbeat deadline). It is asked for so
+    // early that it delays no decision.
+    bool probe = false;
+    std::optional<Duration> probe_wait;
     // Never take over from a primary that was never heard on any link: silence of what never spoke is no
     // proof.
     bool require_first_heartbeat = true;
@@ -43,6 +52,13 @@ struct DecisionSettings {
     Duration heartbeat_deadline() const { return heartbeat_interval * heartbeat_misses; }
     Duration effective_tap_deadline() const { return tap_deadline.value_or(heartbeat_deadline()); }
     Duration effective_stall_bound() const;
+    Duration effective_probe_wait() const { return probe_wait.value_or(heartbeat_deadline() / 3); }
+};
+
+// Until when everything that arrived is known to the machine.
+struct Observed {
+    Instant links{};  // heartbeats and answers to probes
+    Instant tap{};
 };
 
 // One source of signs of life at the instant of a decision.
@@ -66,6 +82,8 @@ struct Evidence {
     Instant at{};
     std::vector<Silence> links;
     Silence tap;
+    // Since the probe that is unanswered; nothing: none was sent.
+    std::optional<Duration> unanswered_probe;
     // operator_request: the operator vouched that the primary does not serve.
     bool forced = false;
     // stall: how late the tick was.
@@ -76,6 +94,8 @@ std::string to_string(const Evidence& evidence);
 
 struct Action {
     enum class Kind : std::uint8_t {
+        // Ask the primary's kernel directly; the state stays.
+        probe,
         enter_suspect,
         return_to_silent,
         // Decided: fence, drain the taps, promote. The machine is master from here on.
@@ -94,6 +114,10 @@ struct PromoteAnswer {
 struct DecisionCounters {
     std::uint64_t suspected = 0;
     std::uint64_t returned_to_silent = 0;
+    std::uint64_t probes = 0;
+    std::uint64_t probes_answered = 0;
+    // Ticks at which only the reading of a queue was behind.
+    std::uint64_t waited_for_reading = 0;
     // Ticks later than the stall bound.
     std::uint64_t stalls = 0;
     // Silences that came to nothing because no link had ever spoken; one for each tick that found one.
@@ -112,9 +136,11 @@ class DecisionMachine {
     // A frame of the primary was on the tap at `at`. It may be reported late and out of order; report the
     // newest before each tick().
     [[nodiscard]] std::optional<Action> primary_on_tap(Instant at);
+    // The primary's kernel answered a probe at `at`.
+    [[nodiscard]] std::optional<Action> probe_answered(Instant at);
     // Draws what conclusions the time allows, at most one a call. Call it when next_deadline() is due, and
-    // again until it returns nothing. `now` never goes back.
-    [[nodiscard]] std::optional<Action> tick(Instant now);
+    // again until it returns nothing. `now` never goes back; report all signs of life up to `observed` first.
+    [[nodiscard]] std::optional<Action> tick(Instant now, const Observed& observed);
     // Takes over at an operator's word. Refused while a source has shown life within its deadline, unless
     // forced, and once master.
     [[nodiscard]] PromoteAnswer promote(Instant now, bool force);
@@ -135,8 +161,12 @@ class DecisionMachine {
         std::optional<Instant> heard;
     };
 
-    bool heard_any_link() const;
+    bool may_decide() const;
     Instant silence_complete() const;
+    Instant probe_due() const;
+    Instant decision_due() const;
+    bool silence_observed(const Observed& observed) const;
+    std::optional<Action> wait_for_reading();
     bool note_life(Source& source, Instant at);
     std::optional<Action> life(Source& source, Instant at);
     std::optional<Action> restart_after_stall(Instant now, Duration lateness);
@@ -146,6 +176,9 @@ class DecisionMachine {
     State state_ = State::silent;
     std::vector<Source> links_;
     Source tap_;
+    Source probe_;
+    std::optional<Instant> probe_sent_;  // since the last sign of life
+    bool waiting_for_reading_ = false;
     Instant last_tick_;
     // Time since the last sign of life in which this process did not run.
     Duration unobserved_{};

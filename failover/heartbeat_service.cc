@@ -205,12 +205,13 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         link.socket.async_wait(udp::socket::wait_read, [self = shared_from_this(), index](error_code error) {
             self->sockets[index].waiting = false;
             if (error || !self->running) return;
-            if (self->receive(index)) self->wait(index);
+            if (self->receive(index) != Read::failed) self->wait(index);
         });
     }
 
-    // Reads what has arrived. False after an error of the socket.
-    bool receive(std::size_t index) {
+    enum class Read : std::uint8_t { all, some, failed };
+
+    Read receive(std::size_t index) {
         Socket& link = sockets[index];
         for (std::size_t i = 0; i < receive_burst && running; ++i) {
             // One byte more than a heartbeat may have, so that a longer one is seen to be longer.
@@ -218,14 +219,22 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
             udp::endpoint sender;
             error_code error;
             const std::size_t length = link.socket.receive_from(asio::buffer(buffer), sender, 0, error);
-            if (error == asio::error::would_block || error == asio::error::try_again) return true;
+            if (error == asio::error::would_block || error == asio::error::try_again) return Read::all;
             if (error) {
                 ++links.counters(index).receive_errors;
-                return false;
+                return Read::failed;
             }
             take(index, sender, {buffer.data(), length});
         }
-        return running;
+        return Read::some;
+    }
+
+    Instant read_all() {
+        Instant until = monotonic_now();
+        for (std::size_t i = 0; i < sockets.size() && running; ++i)
+            // A socket that fails has nothing to read.
+            if (receive(i) == Read::some) until = Instant{};
+        return until;
     }
 
     void take(std::size_t index, const udp::endpoint& sender, std::string_view bytes) {
@@ -270,6 +279,10 @@ HeartbeatService::~HeartbeatService() {
 
 void HeartbeatService::start() {
     impl_->start();
+}
+
+Instant HeartbeatService::read_all() {
+    return impl_->read_all();
 }
 
 void HeartbeatService::stop() {

@@ -68,6 +68,10 @@ class HeartbeatService {
 
     // Sends the first Hellos and goes on by itself.
     void start();
+    // Reads what waits on every link now, whether or not the io_context got round to it, and reports it.
+    // Returns until when all that arrived was read; the beginning of time when one link has more than is read
+    // at once.
+    Instant read_all();
     // Closes the sockets; nothing is sent or reported afterwards.
     void stop();
 

@@ -12,29 +12,39 @@ struct Watcher::Impl : std::enable_shared_from_this<Impl> {
     boost::asio::steady_timer timer;
     DecisionSettings settings;
     DecisionMachine machine;
-    NewestOnTap newest_on_tap;
+    Senses senses;
     OnAction on_action;
     bool running = false;
 
-    Impl(boost::asio::io_context& io, const DecisionSettings& wanted, NewestOnTap newest, OnAction action)
+    Impl(boost::asio::io_context& io, const DecisionSettings& wanted, Senses where, OnAction action)
         : timer(io),
           settings(wanted),
           machine(wanted, monotonic_now()),
-          newest_on_tap(std::move(newest)),
+          senses(std::move(where)),
           on_action(std::move(action)) {}
 
     bool act(const std::optional<Action>& action) {
-        if (action) on_action(*action);
-        return action.has_value();
+        if (!action) return false;
+        if (action->kind == Action::Kind::probe)
+            senses.send_probe();
+        else
+            on_action(*action);
+        return true;
     }
 
-    void report_tap() {
-        if (const std::optional<Instant> newest = newest_on_tap()) act(machine.primary_on_tap(*newest));
+    // All that is known by now, told to the machine.
+    Observed look() {
+        Observed observed;
+        observed.links = senses.read_links();
+        const Tap tap = senses.tap();
+        observed.tap = tap.read_until;
+        if (tap.newest) act(machine.primary_on_tap(*tap.newest));
+        return observed;
     }
 
     void run_until_due_later() {
-        report_tap();
-        while (running && act(machine.tick(monotonic_now()))) {
+        const Observed observed = look();
+        while (running && act(machine.tick(monotonic_now(), observed))) {
         }
         arm();
     }
@@ -49,9 +59,9 @@ struct Watcher::Impl : std::enable_shared_from_this<Impl> {
     }
 };
 
-Watcher::Watcher(boost::asio::io_context& io, const DecisionSettings& settings, NewestOnTap newest_on_tap,
+Watcher::Watcher(boost::asio::io_context& io, const DecisionSettings& settings, Senses senses,
                  OnAction on_action)
-    : impl_(std::make_shared<Impl>(io, settings, std::move(newest_on_tap), std::move(on_action))) {}
+    : impl_(std::make_shared<Impl>(io, settings, std::move(senses), std::move(on_action))) {}
 
 Watcher::~Watcher() {
     stop();
@@ -72,8 +82,12 @@ void Watcher::heartbeat(std::size_t link, Instant at) {
     impl_->act(impl_->machine.heartbeat(link, at));
 }
 
+void Watcher::probe_answered(Instant at) {
+    impl_->act(impl_->machine.probe_answered(at));
+}
+
 std::optional<std::string> Watcher::promote(bool force) {
-    impl_->report_tap();
+    impl_->look();
     PromoteAnswer answer = impl_->machine.promote(monotonic_now(), force);
     if (!impl_->act(answer.action)) return std::move(answer.refusal);
     impl_->timer.cancel();

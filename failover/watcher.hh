@@ -15,15 +15,27 @@ namespace understudy::failover {
 
 class Watcher {
   public:
-    // The time of the newest frame of the primary on the tap, as the data plane left it; nothing: none so
-    // far. It may be in the past.
-    using NewestOnTap = std::function<std::optional<Instant>()>;
-    // Called on the io_context's thread, once for each action, in order.
+    // What the tap shows, as the data plane left it.
+    struct Tap {
+        // The newest frame of the primary; nothing: none so far. It may be in the past.
+        std::optional<Instant> newest;
+        // Until when all that arrived was read.
+        Instant read_until{};
+    };
+    // Where the watcher looks before each conclusion.
+    struct Senses {
+        // Reads what waits on the links, and reports it to heartbeat() and probe_answered() before it returns
+        // until when all that arrived was read.
+        std::function<Instant()> read_links;
+        std::function<Tap()> tap;
+        // Sends a direct probe.
+        std::function<void()> send_probe;
+    };
+    // Called on the io_context's thread, once for each action but probe, in order.
     using OnAction = std::function<void(const Action&)>;
 
     // `io` must outlive the watcher. Throws std::invalid_argument as DecisionMachine does.
-    Watcher(boost::asio::io_context& io, const DecisionSettings& settings, NewestOnTap newest_on_tap,
-            OnAction on_action);
+    Watcher(boost::asio::io_context& io, const DecisionSettings& settings, Senses senses, OnAction on_action);
     // Handlers that are still queued on the io_context do nothing.
     ~Watcher();
     Watcher(const Watcher&) = delete;
@@ -35,6 +47,8 @@ class Watcher {
 
     // A sign of life: HeartbeatService's callback.
     void heartbeat(std::size_t link, Instant at);
+    // The primary's kernel answered a probe.
+    void probe_answered(Instant at);
     // An operator's word. On success on_action was called with the action before this returns. Empty: done;
     // else why not.
     std::optional<std::string> promote(bool force);

@@ -27,6 +27,14 @@ struct TcpSettings {
     Duration delayed_ack = std::chrono::milliseconds(40);
     Duration time_wait = std::chrono::seconds(60);
     Duration user_timeout = std::chrono::seconds(900);  // RFC 9293 3.8.3 R2
+    Duration fin_wait_2_timeout = std::chrono::seconds(60);  // of connections closed by the application
+    std::uint32_t max_time_wait = 1 << 18;  // records; beyond it connections are closed at once
+    bool time_wait_reuse = false;           // by active opens, a second later with timestamps (RFC 6191)
+    bool time_wait_ignores_reset = false;   // RFC 1337
+    // RFC 5961 7: challenge ACKs of all connections in a second, about; and how often one connection answers
+    // segments that are no part of it.
+    std::uint32_t challenge_ack_limit = 1000;
+    Duration invalid_ack_interval = std::chrono::milliseconds(500);
     std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
 };
 

@@ -316,6 +316,16 @@ void Stack::announce(Instant now) {
     if (impl_->is_master()) impl_->announce();
 }
 
+bool Stack::listen(const Endpoint& service) {
+    if (service.port == 0 || !impl_->core.local_address_index(service.address)) return false;
+    impl_->core.add_service(service);
+    return true;
+}
+
+void Stack::unlisten(const Endpoint& service) {
+    impl_->core.remove_service(service);
+}
+
 std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
                                            const LinkAddress& remote_link, Instant now) {
     Core& core = impl_->core;
@@ -344,6 +354,12 @@ void Stack::shutdown_send(ConnectionId id, Instant now) {
     if (Connection* c = impl_->core.table.find(id)) tcp::app_shutdown_send(impl_->core, *c);
 }
 
+void Stack::close(ConnectionId id, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_close(impl_->core, *c);
+}
+
 void Stack::abort(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
@@ -358,6 +374,10 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
 
 std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
+}
+
+std::size_t Stack::time_wait_count() const {
+    return impl_->core.time_wait.size();
 }
 
 std::optional<ConnectionSnapshot> Stack::snapshot(ConnectionId id) const {

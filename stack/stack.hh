@@ -58,6 +58,11 @@ class Stack {
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
+    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when its
+    // address is not one of ours. Once is enough.
+    bool listen(const Endpoint& service);
+    // No new connection is taken for `service`; those that exist go on.
+    void unlisten(const Endpoint& service);
     // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows.
     // Master only. Nothing when the table is full or the flow exists.
     std::optional<ConnectionId> connect(const Endpoint& local, const Endpoint& remote,
@@ -68,12 +73,16 @@ class Stack {
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
     void shutdown_send(ConnectionId id, Instant now);
+    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not read;
+    // input that comes later is answered with RST. closed() is raised before this returns.
+    void close(ConnectionId id, Instant now);
     // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
     void abort(ConnectionId id, Instant now);
     // Offers queued input again and opens the window.
     void resume_receive(ConnectionId id, Instant now);
 
-    std::size_t connection_count() const;
+    std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
+    std::size_t time_wait_count() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.

@@ -29,8 +29,9 @@ KernelInterface::~KernelInterface() {
     if (socket_ >= 0) close(socket_);
 }
 
-bool KernelInterface::exists() const {
-    return ask(socket_, name_, SIOCGIFINDEX).has_value();
+int KernelInterface::index() const {
+    const auto answer = ask(socket_, name_, SIOCGIFINDEX);
+    return answer ? answer->ifr_ifindex : 0;
 }
 
 short KernelInterface::flags() const {

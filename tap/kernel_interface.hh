@@ -17,7 +17,9 @@ class KernelInterface {
     KernelInterface& operator=(const KernelInterface&) = delete;
 
     const std::string& name() const { return name_; }
-    bool exists() const;
+    bool exists() const { return index() != 0; }
+    // 0 when there is no such interface.
+    int index() const;
     // Administratively up.
     bool up() const;
     // Up, and connected at the far end.

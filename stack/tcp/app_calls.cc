@@ -82,6 +82,21 @@ void app_shutdown_send(Core& core, Connection& c) {
     (void)finish_if_done(core, c);
 }
 
+void app_close(Core& core, Connection& c) {
+    if (c.detached) return;
+    const bool unread = !c.unread.empty();
+    // Unread bytes would never be: the peer must not take them for delivered.
+    if (!c.is_silent() && (unread || c.state == State::syn_sent)) return app_abort(core, c);
+    c.detached = true;
+    c.unread.clear();
+    c.peer_close_told = true;
+    const ConnectionId id = c.id();
+    app_shutdown_send(core, c);
+    if (core.table.find(id) == nullptr || !core.tell_closed(c, CloseReason::finished)) return;
+    limit_fin_wait_2(core, c);
+    (void)finish_if_done(core, c);
+}
+
 void app_abort(Core& core, Connection& c) {
     if (!c.is_silent() && c.state != State::time_wait && c.state != State::syn_sent)
         send_reset(core, c, c.snd_nxt);

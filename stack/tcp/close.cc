@@ -13,6 +13,13 @@ void enter_time_wait(Core& core, Connection& c, Duration linger) {
 
 }  // namespace
 
+void limit_fin_wait_2(Core& core, Connection& c) {
+    // Nobody is left to wait for the peer's FIN (RFC 9293 3.10.4 allows it; RFC 1122 4.2.2.20).
+    if (!c.detached || c.is_silent() || c.state != State::fin_wait_2) return;
+    c.life_at = core.now + core.settings.tcp.fin_wait_2_timeout;
+    core.arm(c);
+}
+
 void on_peer_fin(Core& core, Connection& c) {
     switch (c.state) {
         case State::established:
@@ -37,9 +44,10 @@ void on_fin_sent(Core& core, Connection& c) {
 }
 
 void on_fin_acked(Core& core, Connection& c) {
-    if (c.state == State::fin_wait_1)
+    if (c.state == State::fin_wait_1) {
         core.set_state(c, State::fin_wait_2);
-    else if (c.state == State::closing)
+        limit_fin_wait_2(core, c);
+    } else if (c.state == State::closing)
         enter_time_wait(core, c, core.settings.tcp.time_wait);
     else if (c.state == State::last_ack)
         enter_time_wait(core, c, Duration::zero());  // CLOSED, but for what the application has not read
@@ -62,7 +70,11 @@ bool finish_if_done(Core& core, Connection& c) {
         if (!c.unread.empty() || !c.peer_close_told || !c.send_shut) return true;
         if (!core.tell_closed(c, CloseReason::finished)) return false;
     }
-    if (c.life_at > core.now) return true;
+    if (c.life_at > core.now) {
+        if (c.is_silent()) return true;
+        if (c.last_ack_sent != c.rcv_nxt) send_ack(core, c);  // the record that follows has no more to say
+        remember_time_wait(core, c);
+    }
     core.finish(c, CloseReason::finished);
     return false;
 }

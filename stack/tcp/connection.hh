@@ -91,6 +91,8 @@ struct Connection {
     bool promoted : 1 = false;
     bool verified : 1 = false;
     bool service_seen : 1 = false;  // its frames reach the service port
+    bool detached : 1 = false;          // the application has closed both directions
+    bool answered_invalid : 1 = false;  // at answered_invalid_at
     bool ack_parked : 1 = false;    // parked_ack is ahead of what is known of our stream
 
     // Send sequence variables: snd_una ≤ snd_nxt ≤ snd_max.
@@ -116,6 +118,8 @@ struct Connection {
     std::uint32_t receive_limit = 0;
 
     std::uint32_t ts_recent = 0;
+    std::uint32_t ts_recent_at = 0;  // seconds (RFC 7323 5.5)
+    std::uint32_t answered_invalid_at = 0;  // milliseconds: when an invalid segment last drew an ACK
     std::uint32_t ts_offset = 0;
     std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
 

@@ -12,8 +12,10 @@
 #include "stack/isn.hh"
 #include "stack/settings.hh"
 #include "stack/tcp/connection.hh"
+#include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection_table.hh"
 #include "stack/tcp/segment.hh"
+#include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
 
 namespace understudy::stack::tcp {
@@ -28,6 +30,9 @@ class Core {
     ConnectionEvents& events;
     SequenceGenerator sequence;
     ConnectionTable table;
+    TimeWaitTable time_wait;
+    ChallengeBudget challenges;
+    Noise noise;
     const CongestionControl& congestion;
     Instant now{};
     Mode mode;
@@ -37,7 +42,10 @@ class Core {
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
     std::optional<std::uint32_t> local_address_index(const IpAddress& address) const;
+    // Settings::services at first, then what add_service() and remove_service() make of them.
     bool is_service(const Endpoint& endpoint) const;
+    void add_service(const Endpoint& endpoint);
+    void remove_service(const Endpoint& endpoint);
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
     Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
@@ -47,8 +55,11 @@ class Core {
     void set_state(Connection& c, State next);
     // Arms the wheel for the earliest of the connection's deadlines. Call it after setting one.
     void arm(const Connection& c);
-    const std::vector<std::uint32_t>& collect_due() { return wheel_.collect(now); }
-    std::optional<Instant> next_deadline() const { return wheel_.next(); }
+    const std::vector<std::uint32_t>& collect_due() {
+        time_wait.expire(now);
+        return wheel_.collect(now);
+    }
+    std::optional<Instant> next_deadline() const;
 
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);
@@ -75,10 +86,21 @@ class Core {
 
   private:
     std::vector<IpAddress> local_addresses_;
+    std::vector<Endpoint> services_;
     TimerWheel wheel_;
     std::vector<ConnectionId> dirty_;
     int batch_depth_ = 0;
 };
+
+// Compact clocks for records that are many; they wrap.
+inline std::uint32_t milliseconds(Instant at) {
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count());
+}
+inline std::uint32_t seconds(Instant at) {
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(at.time_since_epoch()).count());
+}
 
 // --- The parts, one file each. Every function may end the connection; it then returns false, and the
 // reference is dead. ---
@@ -99,6 +121,8 @@ void announce_connection(Core& core, Connection& c);
 void on_peer_fin(Core& core, Connection& c);
 // Our FIN, or while silent the primary's, left.
 void on_fin_sent(Core& core, Connection& c);
+// A closed connection waits so long for the peer's FIN, and no longer.
+void limit_fin_wait_2(Core& core, Connection& c);
 // It was acknowledged.
 void on_fin_acked(Core& core, Connection& c);
 // Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
@@ -112,11 +136,37 @@ inline bool has_ended(const Connection& c) {
 
 // input.cc, handshake.cc: RFC 9293 3.10.7 as master.
 void master_input(Core& core, Connection* c, const Segment& segment);
-void listen_input(Core& core, const Segment& segment);
+// `isn`: ours, where an earlier incarnation on the same ports demands one.
+void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn = std::nullopt);
+// The handshake of a passive open is complete: `segment` acknowledges our SYN. False when the connection is
+// gone.
+[[nodiscard]] bool establish_passive(Core& core, Connection& c, const Segment& segment);
 void syn_sent_input(Core& core, Connection& c, const Segment& segment);
+// Whether a connection with this address can be: it names one host.
+[[nodiscard]] bool is_possible_peer(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
 Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link);
+
+// challenge.cc: answers to what may be forged.
+
+// An ACK in answer to a RST, SYN or ACK that is not what it should be (RFC 5961 3.2, 4.2, 5.2).
+void challenge_ack(Core& core, Connection& c, const Segment& segment);
+// Whether an unacceptable segment may draw its acknowledgement now.
+[[nodiscard]] bool may_answer_invalid(Core& core, Connection& c, const Segment& segment);
+
+// time_wait.cc
+
+// RFC 7323 5.5: a timestamp older than 24 days says nothing.
+inline constexpr std::uint32_t paws_idle_seconds = 24 * 24 * 3600;
+// Keeps what TIME-WAIT needs of a connection that is about to be freed.
+void remember_time_wait(Core& core, const Connection& c);
+// True when the segment belonged to a connection in TIME-WAIT.
+[[nodiscard]] bool time_wait_input(Core& core, const Segment& segment);
+// Ends a TIME-WAIT for an active open; returns the initial sequence number that it demands.
+std::optional<Seq> leave_time_wait(Core& core, const FlowKey& key);
+// Whether an active open may take the ports of a connection in TIME-WAIT.
+[[nodiscard]] bool is_reusable(const Core& core, const TimeWait& record);
 
 // ack.cc: acknowledgements, the send window, NewReno's recovery.
 
@@ -138,6 +188,9 @@ bool retransmit_first(Core& core, Connection& c);
 void probe_window(Core& core, Connection& c);
 // RST with the given sequence number for a connection we hold.
 void send_reset(Core& core, const Connection& c, Seq seq);
+// Sends a segment without payload of no connection that we hold.
+void send_control(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                  std::uint8_t ttl, const wire::TcpHeader& header);
 // RST in answer to a segment of no connection (RFC 9293 3.10.7.1).
 void send_reset_for(Core& core, const Segment& segment);
 std::uint32_t tsval_now(const Core& core, const Connection& c);
@@ -172,6 +225,8 @@ void on_shadow_timer(Core& core, Connection& c);
 std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
+// Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.
+void app_close(Core& core, Connection& c);
 void app_abort(Core& core, Connection& c);
 void app_resume_receive(Core& core, Connection& c);
 

@@ -10,6 +10,7 @@ constexpr std::size_t max_out_of_order_ranges = 64;
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
     c.bytes_received += bytes.size();
+    if (c.detached) return true;  // nobody reads
     std::size_t taken = 0;
     if (c.announced && c.unread.empty()) {
         const ConnectionId id = c.id();

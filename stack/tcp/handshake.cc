@@ -8,14 +8,18 @@ namespace {
 
 using wire::TcpFlags;
 
-void prepare(Core& core, Connection& c) {
-    const TcpSettings& tcp = core.settings.tcp;
-    const Endpoint local = core.local_of(c), remote = core.remote_of(c);
-    c.iss = core.sequence.initial(local, remote, core.now);
+void start_at(Connection& c, Seq isn) {
+    c.iss = isn;
     c.snd_una = c.iss;
     c.snd_nxt = c.snd_max = c.iss + 1;
     c.recover = c.iss;
     c.send_queue.reset(c.iss + 1);
+}
+
+void prepare(Core& core, Connection& c) {
+    const TcpSettings& tcp = core.settings.tcp;
+    const Endpoint local = core.local_of(c), remote = core.remote_of(c);
+    start_at(c, core.sequence.initial(local, remote, core.now));
     c.ts_offset = core.sequence.timestamp_offset(local, remote);
     c.ts_first_own = tsval_now(core, c);
     c.receive_limit = tcp.receive_buffer_bytes;
@@ -30,6 +34,11 @@ void prepare(Core& core, Connection& c) {
 
 }  // namespace
 
+bool is_possible_peer(const IpAddress& address) {
+    if (address.is_v4()) return address.v4() >> 24 != 0 && address.v4() < 0xe0000000;  // not 0/8, 224/3
+    return address.octets[0] != 0xff && address != IpAddress{};
+}
+
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.timestamps = c.timestamps && peer.timestamps_present;
     c.sack = c.sack && peer.sack_permitted;
@@ -38,14 +47,34 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     if (!c.window_scaling) c.rcv_scale = 0;
     c.mss =
         std::min(peer.mss != 0 ? peer.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
-    if (c.timestamps) c.ts_recent = peer.tsval;
+    if (c.timestamps) {
+        c.ts_recent = peer.tsval;
+        c.ts_recent_at = seconds(core.now);
+    }
     c.congestion.cwnd = core.settings.tcp.initial_window_segments * c.mss;
 }
 
-void listen_input(Core& core, const Segment& segment) {
+bool establish_passive(Core& core, Connection& c, const Segment& segment) {
+    c.snd_una = segment.ack();
+    c.snd_wl1 = segment.seq();
+    c.snd_wl2 = segment.ack();
+    c.snd_wnd = std::uint32_t{segment.header.window} << c.snd_scale;
+    c.max_snd_wnd = std::max(c.max_snd_wnd, c.snd_wnd);
+    c.retransmit_at = never;
+    core.set_state(c, State::established);
+    const ConnectionId id = c.id();
+    announce_connection(core, c);
+    return core.table.find(id) != nullptr && offer_unread(core, c);
+}
+
+void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
     if (segment.has(TcpFlags::rst)) return;
-    if (segment.has(TcpFlags::ack) || !segment.has(TcpFlags::syn)) {
+    if (segment.has(TcpFlags::ack)) {
         send_reset_for(core, segment);
+        return;
+    }
+    if (!segment.has(TcpFlags::syn) || segment.has(TcpFlags::fin)) {
+        ++core.counters.drop_no_flags;  // RFC 9293 3.10.7.2, fourth
         return;
     }
     Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
@@ -54,6 +83,7 @@ void listen_input(Core& core, const Segment& segment) {
         return;
     }
     prepare(core, *c);
+    if (isn) start_at(*c, *isn);
     c->state = State::syn_received;
     c->peer_link = segment.link_source;
     c->irs = segment.seq();
@@ -66,6 +96,10 @@ void listen_input(Core& core, const Segment& segment) {
 }
 
 Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link) {
+    if (!is_possible_peer(remote.address) || remote.port == 0) {  // RFC 9293 3.9.2.3, MUST-46
+        ++core.counters.drop_bad_peer;
+        return nullptr;
+    }
     const FlowKey key = core.key_of(remote, local);
     if (core.table.find(key) != nullptr) return nullptr;
     Connection* c = core.table.create(key);

@@ -8,60 +8,67 @@ namespace {
 
 using wire::TcpFlags;
 
-constexpr Duration timestamp_validity = std::chrono::hours(24 * 24);  // RFC 7323 5.5
-
 bool is_mirrored(const Segment& segment) {
     return segment.source != Source::service;
 }
 
-// First: is any of it inside the window (RFC 9293 table 6)?
-bool is_in_window(const Connection& c, const Segment& segment) {
-    const Seq begin = segment.seq(), end = segment.end();
-    if (c.rcv_edge == c.rcv_nxt) return segment.length() == 0 && begin == c.rcv_nxt;
-    if (segment.length() == 0) return c.rcv_nxt <= begin && begin < c.rcv_edge;
-    return (c.rcv_nxt <= begin && begin < c.rcv_edge) || (c.rcv_nxt < end && end <= c.rcv_edge) ||
-           (begin < c.rcv_nxt && end > c.rcv_edge);
+// First: is it in sequence (RFC 9293 3.4)? What the last acknowledgement sent had promised to take is taken,
+// and so is what stands exactly at the right edge: the acknowledgement that it carries counts (3.10.7.4,
+// MUST-66) even where its bytes are refused.
+bool is_acceptable(const Connection& c, const Segment& segment) {
+    return segment.end() >= min(c.last_ack_sent, c.rcv_nxt) && segment.seq() <= max(c.rcv_edge, c.rcv_nxt);
 }
 
-// PAWS (RFC 7323 5.3). Segments without the option are let through, as Linux does.
+// The numbers of an acknowledgement that overtook others: old in time, harmless, and not worth an answer.
+bool is_reordered_ack(const Core& core, const Connection& c, const Segment& segment, std::int32_t age) {
+    return segment.length() == 0 && segment.seq() == c.rcv_nxt && segment.ack() == c.snd_una &&
+           (std::uint32_t{segment.header.window} << c.snd_scale) <= c.snd_wnd &&
+           std::chrono::milliseconds(-std::int64_t{age}) <= c.rtt.rto() && !c.out_of_order &&
+           segment.has(TcpFlags::ack) && core.mode == Mode::master;
+}
+
+// PAWS (RFC 7323 5.3). Segments without the option are let through, and so is one tick of disorder, as Linux
+// does.
 bool fails_paws(const Core& core, const Connection& c, const Segment& segment) {
     const wire::TcpOptions& options = segment.header.options;
-    return c.timestamps && options.timestamps_present && !segment.has(TcpFlags::rst) &&
-           static_cast<std::int32_t>(options.tsval - c.ts_recent) < 0 &&
-           core.now - c.progress_at < timestamp_validity;
+    if (!c.timestamps || !options.timestamps_present || c.ts_recent == 0) return false;
+    const auto age = static_cast<std::int32_t>(options.tsval - c.ts_recent);
+    return age < -1 && !segment.has(TcpFlags::rst) &&
+           seconds(core.now) - c.ts_recent_at < paws_idle_seconds && !is_reordered_ack(core, c, segment, age);
 }
 
-void note_timestamp(Connection& c, const Segment& segment) {
+// RFC 7323 4.3 (2): only from the segment that the next acknowledgement answers.
+void note_timestamp(const Core& core, Connection& c, const Segment& segment) {
     const wire::TcpOptions& options = segment.header.options;
-    if (!c.timestamps || !options.timestamps_present) return;
-    // RFC 7323 4.3 (2): only from the segment that the next acknowledgement answers.
-    if (segment.seq() <= c.last_ack_sent && static_cast<std::int32_t>(options.tsval - c.ts_recent) >= 0)
-        c.ts_recent = options.tsval;
-}
-
-void challenge(Core& core, Connection& c, const Segment& segment) {
-    if (is_mirrored(segment)) return;
-    ++core.counters.tcp_challenge_acks;
-    send_ack(core, c);
-}
-
-// Second: RST (RFC 9293 3.10.7.4, RFC 5961 3.2).
-void on_reset(Core& core, Connection& c, const Segment& segment) {
-    if (segment.seq() == c.rcv_nxt) {
-        core.finish(
-            c, c.active_open && !c.is_synchronized() ? CloseReason::refused : CloseReason::reset_by_peer);
+    if (!c.timestamps || !options.timestamps_present || segment.seq() > c.last_ack_sent) return;
+    if (static_cast<std::int32_t>(options.tsval - c.ts_recent) < 0 &&
+        seconds(core.now) - c.ts_recent_at < paws_idle_seconds)
         return;
+    c.ts_recent = options.tsval;
+    c.ts_recent_at = seconds(core.now);
+}
+
+// Whether a RST carries the number that only the peer knows (RFC 5961 3.2): the next one, the end of what
+// SACK reported, or, as some hosts send it, that of their FIN.
+bool is_exact_reset(const Connection& c, const Segment& segment) {
+    if (segment.seq() == c.rcv_nxt) return true;
+    if (c.sack && c.out_of_order != nullptr && segment.seq() == c.out_of_order->highest()) return true;
+    return c.peer_fin_taken && segment.seq() == c.rcv_nxt - 1 &&
+           (c.state == State::close_wait || c.state == State::last_ack || c.state == State::closing);
+}
+
+// Second: RST (RFC 9293 3.10.7.4).
+void on_reset(Core& core, Connection& c, const Segment& segment) {
+    if (is_exact_reset(c, segment)) {
+        const bool refused = c.active_open && !c.is_synchronized();
+        return core.finish(c, refused ? CloseReason::refused : CloseReason::reset_by_peer);
     }
     ++core.counters.drop_bad_reset;
-    challenge(core, c, segment);
+    if (is_acceptable(c, segment)) challenge_ack(core, c, segment);
 }
 
 // Fourth: SYN inside a connection.
 void on_unexpected_syn(Core& core, Connection& c, const Segment& segment) {
-    if (c.state == State::syn_received && segment.seq() == c.irs) {
-        send_handshake(core, c);
-        return;
-    }
     // TIME-WAIT gives way to a new incarnation (RFC 9293 3.6.1, RFC 6191).
     if (c.state == State::time_wait && !segment.has(TcpFlags::ack) && segment.seq() > c.rcv_nxt &&
         !is_mirrored(segment)) {
@@ -70,7 +77,10 @@ void on_unexpected_syn(Core& core, Connection& c, const Segment& segment) {
         return;
     }
     ++core.counters.drop_unexpected_syn;
-    challenge(core, c, segment);  // RFC 5961 4.2
+    // A passive open goes back to LISTEN (RFC 9293 3.10.7.4, fourth); the client's next SYN finds it there.
+    if (c.state == State::syn_received && !c.active_open && is_acceptable(c, segment))
+        return core.finish(c, CloseReason::finished);
+    challenge_ack(core, c, segment);  // RFC 5961 4.2
 }
 
 // Fifth, SYN-RECEIVED: the handshake's last acknowledgement. False when the segment is done with.
@@ -88,16 +98,7 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
         c.send_queue.reset(c.snd_nxt);
         ++core.counters.connections_inferred;
     }
-    c.snd_una = segment.ack();
-    c.snd_wl1 = segment.seq();
-    c.snd_wl2 = segment.ack();
-    c.snd_wnd = std::uint32_t{segment.header.window} << c.snd_scale;
-    c.max_snd_wnd = std::max(c.max_snd_wnd, c.snd_wnd);
-    c.retransmit_at = never;
-    core.set_state(c, State::established);
-    const ConnectionId id = c.id();
-    announce_connection(core, c);
-    return core.table.find(id) != nullptr && offer_unread(core, c);
+    return establish_passive(core, c, segment);
 }
 
 // Decides when the acknowledgement goes out (RFC 9293 3.8.6.3, RFC 5681 4.2). An answer that leaves earlier
@@ -120,46 +121,78 @@ void schedule_ack(Core& core, Connection& c, const Segment& segment, bool in_ord
 
 void on_unacceptable(Core& core, Connection& c, const Segment& segment) {
     ++core.counters.drop_out_of_window;
-    if (segment.has(TcpFlags::rst) || is_mirrored(segment)) return;
+    if (segment.has(TcpFlags::rst)) {
+        if (is_exact_reset(c, segment)) on_reset(core, c, segment);
+        return;
+    }
+    if (segment.has(TcpFlags::syn)) return challenge_ack(core, c, segment);
     if (c.state == State::time_wait && segment.has(TcpFlags::fin)) {
         c.life_at = core.now + core.settings.tcp.time_wait;  // RFC 9293 3.10.7.4, eighth, TIME-WAIT
         core.arm(c);
     }
-    // A closed window refuses bytes, not acknowledgements (RFC 9293 3.10.7.4, first).
-    if (segment.has(TcpFlags::ack) && c.state != State::syn_received && segment.seq() >= c.rcv_nxt &&
-        c.rcv_edge == c.rcv_nxt) {
-        if (!master_ack(core, c, segment)) return;
-        const ConnectionId id = c.id();
-        release_acked(core, c);
-        if (core.table.find(id) == nullptr) return;
-    }
+    if (!may_answer_invalid(core, c, segment)) return;
     c.ack_now = true;
     core.mark_dirty(c);
+    if (c.state == State::syn_received) send_ack(core, c);
+}
+
+// The application has closed: bytes that nobody will read end the connection (RFC 2525 2.17).
+bool refuses_data(const Connection& c, const Segment& segment) {
+    return c.detached && !c.peer_fin_taken && !segment.payload.empty() &&
+           segment.seq() + static_cast<std::uint32_t>(segment.payload.size()) > c.rcv_nxt;
+}
+
+// A lone SYN sent again, or the peer's half of a simultaneous open. True when that was all.
+bool repeats_handshake(Core& core, Connection& c, const Segment& segment) {
+    if (!segment.has(TcpFlags::syn) || segment.seq() != c.irs || segment.has(TcpFlags::rst | TcpFlags::ack))
+        return false;
+    if (may_answer_invalid(core, c, segment)) send_handshake(core, c);
+    return true;
 }
 
 void synchronized_input(Core& core, Connection& c, const Segment& segment) {
     if (fails_paws(core, c, segment)) {
         ++core.counters.drop_paws;
-        if (!is_mirrored(segment)) send_ack(core, c);
+        if (segment.has(TcpFlags::syn)) return challenge_ack(core, c, segment);
+        if (may_answer_invalid(core, c, segment)) send_ack(core, c);
         return;
     }
-    if (segment.has(TcpFlags::syn) && (c.state == State::syn_received || c.state == State::time_wait))
+    // In a simultaneous open the peer's SYN/ACK repeats its SYN (RFC 9293 figure 8).
+    const bool completes_simultaneous = c.state == State::syn_received && c.active_open &&
+                                        segment.has(TcpFlags::syn) && segment.has(TcpFlags::ack) &&
+                                        !segment.has(TcpFlags::rst) && segment.seq() == c.irs;
+    if (c.state == State::syn_received && repeats_handshake(core, c, segment)) return;
+    if (c.state == State::time_wait && segment.has(TcpFlags::syn) && !segment.has(TcpFlags::rst))
         return on_unexpected_syn(core, c, segment);
-    if (!is_in_window(c, segment)) return on_unacceptable(core, c, segment);
+    if (!is_acceptable(c, segment)) return on_unacceptable(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_reset(core, c, segment);
-    if (segment.has(TcpFlags::syn)) return on_unexpected_syn(core, c, segment);
-    if (!segment.has(TcpFlags::ack)) return;
+    if (segment.has(TcpFlags::syn) && !completes_simultaneous) return on_unexpected_syn(core, c, segment);
+    if (!segment.has(TcpFlags::ack)) {
+        ++core.counters.drop_no_flags;
+        return;
+    }
     if (c.state == State::syn_received && !complete_handshake(core, c, segment)) return;
+    // RFC 5961 5.2: an acknowledgement from before the largest window is nobody's of this connection.
+    const std::uint32_t sent_so_far = distance(c.iss, c.snd_una);
+    if (segment.ack() < c.snd_una - std::min(c.max_snd_wnd, sent_so_far)) {
+        ++core.counters.drop_old_ack;
+        return challenge_ack(core, c, segment);
+    }
 
     const ConnectionId id = c.id();
     const bool in_order = segment.seq() <= c.rcv_nxt && segment.end() > c.rcv_nxt;
     const bool had_gap = c.out_of_order != nullptr;
-    note_timestamp(c, segment);
-    if (!is_mirrored(segment)) c.peer_link = segment.link_source;
     if (!master_ack(core, c, segment)) return;
+    note_timestamp(core, c, segment);
+    if (!is_mirrored(segment)) c.peer_link = segment.link_source;
     release_acked(core, c);
     if (core.table.find(id) == nullptr) return;
     if (!is_mirrored(segment)) c.verified = true;
+    if (refuses_data(c, segment)) {
+        ++core.counters.drop_data_after_close;
+        send_reset_for(core, segment);
+        return core.finish(c, CloseReason::aborted);
+    }
     if (!take_payload(core, c, segment, c.rcv_edge)) return;
     schedule_ack(core, c, segment, in_order, had_gap);
     core.mark_dirty(c);
@@ -173,8 +206,11 @@ void master_input(Core& core, Connection* c, const Segment& segment) {
         const bool in_grace = core.promoted_at && core.now < *core.promoted_at + core.settings.unknown_grace;
         if (is_mirrored(segment)) {
             ++core.counters.drop_tap_after_promotion;
-        } else if (core.is_service(segment.local) && segment.has(TcpFlags::syn) &&
-                   !segment.has(TcpFlags::ack)) {
+        } else if (time_wait_input(core, segment)) {
+            return;
+        } else if (!is_possible_peer(segment.remote.address) || segment.link_destination.is_group()) {
+            ++core.counters.drop_bad_peer;  // RFC 9293 3.9.2.3, MUST-57 and MUST-63
+        } else if (core.is_service(segment.local) && !segment.has(TcpFlags::ack)) {
             listen_input(core, segment);
         } else if (in_grace) {
             ++core.counters.drop_unknown_connection;

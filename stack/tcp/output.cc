@@ -210,6 +210,11 @@ void send_reset(Core& core, const Connection& c, Seq seq) {
     ++core.counters.tcp_resets_sent;
 }
 
+void send_control(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                  std::uint8_t ttl, const wire::TcpHeader& header) {
+    emit(core, local, remote, link, ttl, header, nullptr, {}, 0);
+}
+
 void send_reset_for(Core& core, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) return;
     wire::TcpHeader header;

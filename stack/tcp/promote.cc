@@ -99,6 +99,8 @@ Promoted promote_connection(Core& core, Connection& c) {
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on
     c.promoted = true;
     c.life_at = never;
+    c.last_ack_sent = shadow->primary_ack;
+    c.ts_recent_at = seconds(core.now);
     if (shadow->seeded && c.timestamps) continue_timestamps(core, c, *shadow);
     if (half_open) return complete_handshake(core, c, *shadow);
     if (c.state == State::time_wait) {

@@ -60,6 +60,7 @@ bool on_retransmit_timer(Core& core, Connection& c) {
 
 // TIME-WAIT is over, or the connection was found to differ after promotion.
 void on_end_of_life(Core& core, Connection& c) {
+    if (c.detached && c.state == State::fin_wait_2) return core.finish(c, CloseReason::finished);
     if (c.state != State::time_wait) {
         send_reset(core, c, c.snd_nxt);
         return core.finish(c, CloseReason::uncovered);

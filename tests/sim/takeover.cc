@@ -33,7 +33,8 @@ void TakeoverControl::schedule() {
 
 void TakeoverControl::tick() {
     if (stopped_) return;
-    while (const auto action = machine_.tick(to_failover(queue_.now())))
+    const failover::Instant now = to_failover(queue_.now());
+    while (const auto action = machine_.tick(now, {.links = now, .tap = now}))
         act(action);
     schedule();
 }

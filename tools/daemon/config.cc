@@ -60,6 +60,10 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--suspect-confirm-ms", o.suspect_confirm_ms,
                    "how long the silence must last after suspicion")
         ->capture_default_str();
+    app.add_option(
+           "--probe", o.probe,
+           "ask the primary's kernel by ICMP echo on the heartbeat links before its silence is believed")
+        ->capture_default_str();
     app.add_option("--stall-bound-ms", o.stall_bound_ms,
                    "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
                    "and twice the deadline");
@@ -108,6 +112,7 @@ DaemonConfig make_config(const DaemonOptions& o) {
     if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
     if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
     config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);
+    config.probe = o.probe;
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;
     config.stack.shadow.hole_grace = from_ms("--hole-grace-ms", o.hole_grace_ms);

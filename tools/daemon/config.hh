@@ -28,6 +28,7 @@ struct DaemonOptions {
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
     double suspect_confirm_ms = 1;
+    bool probe = true;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
     std::filesystem::path event_log;
@@ -57,7 +58,8 @@ struct DaemonConfig {
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
     failover::HeartbeatSettings heartbeat;
-    failover::DecisionSettings decision;
+    failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
+    bool probe = true;
     stack::Settings stack;  // link_address is set once the service port is open
     PollMode poll = PollMode::adaptive;
     std::chrono::microseconds poll_max_sleep{500};

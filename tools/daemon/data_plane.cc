@@ -81,6 +81,10 @@ std::optional<Instant> DataPlane::newest_from_primary() const {
     return Instant(std::chrono::nanoseconds(ns));
 }
 
+Instant DataPlane::taps_read_until() const {
+    return Instant(std::chrono::nanoseconds(taps_read_until_ns_.load(std::memory_order_acquire)));
+}
+
 std::optional<stack::SeedRecord> DataPlane::next_seed() {
     stack::SeedRecord record;
     if (!seeds_.pop(record)) return std::nullopt;
@@ -101,8 +105,16 @@ void DataPlane::loop() {
     while (!stopping_.load(std::memory_order_relaxed)) {
         ++polls_;
         std::size_t work = 0;
-        for (const auto& tap : taps_)
-            work += poll_tap(*tap);
+        const Instant began = stack_now();
+        bool read_all = true;
+        for (const auto& tap : taps_) {
+            const std::size_t count = poll_tap(*tap);
+            work += count;
+            // A full burst may have left frames behind.
+            read_all = read_all && count < burst;
+        }
+        // Released after the time of the newest frame: whoever reads this sees that one too.
+        if (read_all) taps_read_until_ns_.store(began.time_since_epoch().count(), std::memory_order_release);
         work += poll_service();
         const Instant now = stack_now();
         auto deadline = host_.next_deadline();

@@ -73,6 +73,8 @@ class DataPlane {
     bool run(Task task) { return tasks_.push(std::move(task)); }
     // When the newest frame of the primary was read from a tap; nothing: none so far.
     std::optional<stack::Instant> newest_from_primary() const;
+    // Until when all that arrived on the taps was read.
+    stack::Instant taps_read_until() const;
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
     std::uint64_t seeds_lost() const { return seeds_lost_.load(std::memory_order_relaxed); }
@@ -123,6 +125,7 @@ class DataPlane {
     boost::lockfree::spsc_queue<stack::SeedRecord, boost::lockfree::capacity<seed_ring>> seeds_;
     std::atomic<std::uint64_t> seeds_lost_{0};
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
+    std::atomic<std::int64_t> taps_read_until_ns_{0};
     std::atomic<bool> stopping_{false};
     std::uint64_t polls_ = 0;
     std::uint64_t sleeps_ = 0;

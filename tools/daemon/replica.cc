@@ -1,5 +1,6 @@
 #include "tools/daemon/replica.hh"
 
+#include <sodium/randombytes.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -28,6 +29,12 @@ std::int64_t wall_offset_ns() {
     clock_gettime(CLOCK_REALTIME, &wall);
     clock_gettime(CLOCK_MONOTONIC, &monotonic);
     return (wall.tv_sec - monotonic.tv_sec) * 1'000'000'000 + (wall.tv_nsec - monotonic.tv_nsec);
+}
+
+std::uint64_t unpredictable() {
+    std::uint64_t value = 0;
+    randombytes_buf(&value, sizeof value);
+    return value;
 }
 
 bool uses_dpdk(const std::string& spec) {
@@ -70,17 +77,21 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
       mode_since_(started_at_) {
     control_ = std::make_unique<ControlServer>(io, ControlServerSettings{.path = config.control}, *this);
     if (!config.record.empty()) recording_.emplace(config.record);
+    if (config.probe) open_probe();
+    failover::DecisionSettings decision = config.decision;
+    decision.probe = probe_ != nullptr;
     watcher_ = std::make_unique<failover::Watcher>(
-        io, config.decision,
-        [this]() -> std::optional<failover::Instant> {
-            const auto newest = plane_->newest_from_primary();
-            if (!newest) return std::nullopt;
-            return failover::Instant(newest->time_since_epoch());
-        },
+        io, decision,
+        failover::Watcher::Senses{.read_links = [this] { return read_links(); },
+                                  .tap = [this] { return look_at_tap(); },
+                                  .send_probe = [this] { probe_->send(); }},
         [this](const failover::Action& action) { on_action(action); });
     heartbeats_ = std::make_unique<failover::HeartbeatService>(
         io, config.heartbeat,
-        [this](std::size_t link, failover::Instant at) { watcher_->heartbeat(link, at); });
+        [this](std::size_t link, failover::Instant at) { watcher_->heartbeat(link, at); },
+        [this](std::size_t link, bool alive) {
+            events_.add(alive ? "link_heard" : "link_silent", {{"link", link}});
+        });
     plane_ = open_data_plane(config);
 }
 
@@ -118,11 +129,33 @@ void Replica::stop() {
     control_.reset();
 }
 
+void Replica::open_probe() {
+    auto probe = std::make_unique<failover::LinkProbe>(config_.heartbeat.links, unpredictable);
+    if (!probe->why().empty()) spdlog::warn("{}", probe->why());
+    if (probe->available()) probe_ = std::move(probe);
+}
+
+failover::Instant Replica::read_links() {
+    const failover::Instant until = heartbeats_->read_all();
+    if (probe_ && probe_->read_answers()) watcher_->probe_answered(failover::monotonic_now());
+    return until;
+}
+
+failover::Watcher::Tap Replica::look_at_tap() const {
+    // In this order: a frame that is read in between is known, and counts as life.
+    const failover::Instant read_until(plane_->taps_read_until().time_since_epoch());
+    const auto newest = plane_->newest_from_primary();
+    if (!newest) return {.newest = {}, .read_until = read_until};
+    return {.newest = failover::Instant(newest->time_since_epoch()), .read_until = read_until};
+}
+
 void Replica::on_action(const failover::Action& action) {
     const std::string evidence = failover::to_string(action.evidence);
     mode_since_ = action.evidence.at;
     last_evidence_ = evidence;
     switch (action.kind) {
+        case failover::Action::Kind::probe:
+            break;
         case failover::Action::Kind::enter_suspect:
             events_.add("suspect", {{"evidence", evidence}});
             spdlog::warn("suspect evidence=\"{}\"", evidence);
@@ -242,6 +275,7 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
                     counter.set_value(heartbeats_->status(link).counters.*info.value);
                     counter.set_help(info.help);
                 }
+            add_decision_counters(counters);
             run_on_core(
                 [counters](DataPlane& plane) {
                     proto::v1::ControlResponse response;
@@ -265,6 +299,30 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
             done(error_response(proto::v1::ControlError::UNKNOWN_REQUEST,
                                 "this version does not know the request"));
     }
+}
+
+void Replica::add_decision_counters(proto::v1::CountersResponse& counters) const {
+    const auto add = [&counters](const char* name, std::uint64_t value, const char* help) {
+        auto& counter = *counters.add_counters();
+        counter.set_name(name);
+        counter.set_value(value);
+        counter.set_help(help);
+    };
+    const failover::DecisionCounters& decided = watcher_->machine().counters();
+    add("decision.suspected", decided.suspected, "times that the primary was suspected");
+    add("decision.returned_to_silent", decided.returned_to_silent, "suspicions that a sign of life ended");
+    add("decision.stalls", decided.stalls, "times that this process did not run for too long to conclude");
+    add("decision.waited_for_reading", decided.waited_for_reading,
+        "looks at a silence that was not proven, for what had arrived was not read yet");
+    add("decision.held_without_first_heartbeat", decided.held_without_first_heartbeat,
+        "looks at the silence of a primary that was never heard");
+    add("decision.promotions_refused", decided.promotions_refused, "promotions refused to an operator");
+    if (!probe_) return;
+    const failover::ProbeCounters& probes = probe_->counters();
+    add("probe.sent", probes.sent, "echo requests sent to the primary's ends of the heartbeat links");
+    add("probe.send_failures", probes.send_failures, "echo requests that the kernel did not take");
+    add("probe.answers", probes.answers, "answers of the primary's kernel");
+    add("probe.refused", probes.refused, "ICMP messages on the links that answer no probe");
 }
 
 void Replica::run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done) {

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "failover/heartbeat_service.hh"
+#include "failover/link_probe.hh"
 #include "failover/watcher.hh"
 #include "proto/recording.hh"
 #include "tools/common/event_log.hh"
@@ -31,6 +32,9 @@ class Replica final : public ControlHandler {
     void handle(const proto::v1::ControlRequest& request, Completion done) override;
 
   private:
+    void open_probe();
+    failover::Instant read_links();
+    failover::Watcher::Tap look_at_tap() const;
     void on_action(const failover::Action& action);
     void begin_takeover(const failover::Action& action);
     void report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
@@ -39,6 +43,7 @@ class Replica final : public ControlHandler {
     void write_seeds();
     void answer_promote(bool force, Completion done);
     void run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done);
+    void add_decision_counters(proto::v1::CountersResponse& counters) const;
     void add_control_status(proto::v1::StatusResponse& status) const;
 
     boost::asio::io_context& io_;
@@ -46,6 +51,7 @@ class Replica final : public ControlHandler {
     EventLog& events_;
     std::optional<proto::RecordingWriter> recording_;
     std::unique_ptr<DataPlane> plane_;
+    std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;

@@ -190,7 +190,7 @@ void Client::start_message(Instant due, Instant now) {
         return;
     }
     if (due_) due_ = next_on_grid(now);
-    unsent_ = settings_.message_bytes;
+    unsent_ = unacknowledged_ = settings_.message_bytes;
     if (settings_.app == App::echo) answer_bytes_ = settings_.message_bytes;
     write_unsent(now);
 }
@@ -244,9 +244,13 @@ void Client::took(std::span<const std::byte> bytes, Instant arrived, Instant now
 }
 
 void Client::poll_acknowledged(Instant now) {
-    if (settings_.app != App::discard || outcome_ != Outcome::open || !owed_since_ || unsent_ != 0) return;
+    if (settings_.app != App::discard || outcome_ != Outcome::open || !owed_since_) return;
     int queued = 0;
-    if (::ioctl(socket_.get(), SIOCOUTQ, &queued) != 0 || queued != 0) return;
+    if (::ioctl(socket_.get(), SIOCOUTQ, &queued) != 0) return;
+    const std::size_t left = unsent_ + static_cast<std::size_t>(queued);
+    if (left < unacknowledged_) shrank_at_ = now;
+    unacknowledged_ = left;
+    if (left != 0) return;
     receipts.received(*owed_since_, acknowledged_at_.value_or(now), now);
     acknowledged_ = sent_;
     acknowledged_at_.reset();
@@ -289,8 +293,15 @@ void Client::failed(int error, Instant now) {
     end(outcome_ == Outcome::connecting ? Outcome::connect_failed : Outcome::reset, now);
 }
 
-void Client::give_up(Instant owed_before, Instant now) {
-    if (over() || !owed_since_ || *owed_since_ > owed_before) return;
+std::optional<Instant> Client::waiting_since() const {
+    // While closing only the FIN is owed, whatever else comes.
+    if (!owed_since_ || outcome_ != Outcome::open) return owed_since_;
+    return std::max(
+        {*owed_since_, receipts.last().value_or(*owed_since_), shrank_at_.value_or(*owed_since_)});
+}
+
+void Client::give_up(Instant since, Instant now) {
+    if (over() || !owed_since_ || *waiting_since() > since) return;
     if (outcome_ == Outcome::connecting) {
         error_ = "no answer to the connection request in time";
         return end(Outcome::connect_failed, now);

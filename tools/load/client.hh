@@ -58,14 +58,16 @@ class Client {
     void finish(Instant now);
     // Asks the kernel whether what discard sent is acknowledged.
     void poll_acknowledged(Instant now);
-    // Ends a connection that was owed something since before `owed_before`, or that is not connected yet.
-    void give_up(Instant owed_before, Instant now);
+    // Ends a connection that has been waiting since `since` or longer: it stalled, or could not connect.
+    void give_up(Instant since, Instant now);
 
     int descriptor() const { return socket_.get(); }
     Outcome outcome() const { return outcome_; }
     bool over() const { return outcome_ >= Outcome::finished; }
     // Since when an answer, an acknowledgement or a FIN is owed.
     std::optional<Instant> owed_since() const { return owed_since_; }
+    // Since when it is owed something and nothing of it came: a slow answer that keeps coming is no stall.
+    std::optional<Instant> waiting_since() const;
     bool wants_write() const { return outcome_ == Outcome::connecting || unsent_ != 0; }
     // EPOLL* bits that the descriptor is watched for now; kept here for whoever watches it.
     std::uint32_t watched_events = 0;
@@ -115,6 +117,8 @@ class Client {
     std::uint64_t answer_bytes_ = 0;          // still to come back
     std::uint64_t acknowledged_ = 0;          // discard
     std::optional<Instant> acknowledged_at_;  // discard: the newest acknowledgement
+    std::size_t unacknowledged_ = 0;          // discard: of the outstanding message, when last looked at
+    std::optional<Instant> shrank_at_;        // discard: when that became less
     std::uint64_t messages_ = 0;
     std::uint32_t retransmissions_ = 0;
     std::string error_;

@@ -19,6 +19,8 @@ constexpr std::size_t scratch_bytes = 64 * 1024;
 constexpr std::size_t max_connecting = 128;
 constexpr Duration sweep_interval = std::chrono::milliseconds(20);
 constexpr Duration progress_interval = std::chrono::milliseconds(100);
+// A client's kernel repeats a lost segment after 0.2, 0.4 and 0.8 s: less is no stall.
+constexpr Duration shortest_stall_after = std::chrono::seconds(1);
 constexpr Duration longest_stall_after = std::chrono::seconds(5);
 
 Instant read_clock() {
@@ -60,7 +62,7 @@ Duration Load::stall_after() const {
     if (!began_at_) return longest_stall_after;
     const Instant end = finished_at_.value_or(*began_at_ + settings_.duration);
     const Instant from = std::clamp(fault_at_.value_or(*began_at_), *began_at_, end);
-    return std::min(longest_stall_after, (end - from) / 2);
+    return std::clamp((end - from) / 2, shortest_stall_after, longest_stall_after);
 }
 
 void Load::run() {

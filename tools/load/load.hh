@@ -21,8 +21,8 @@ struct LoadSettings {
     std::uint32_t clients = 20;
     Duration duration = std::chrono::seconds(10);  // from the instant at which every connection is open
     Duration connect_timeout = std::chrono::seconds(5);
-    // A connection that was owed something for this long at the end is stalled. Nothing: the shorter of 5 s
-    // and half the time between the failure (without one: the beginning) and the end.
+    // A connection that is owed something at the end and got nothing of it for this long is stalled. Nothing:
+    // half the time between the failure (without one: the beginning) and the end, 1 s to 5 s.
     std::optional<Duration> stall_after;
     // Whoever makes the failure writes this file at once, whole (by renaming): {"fault_ns": N},
     // CLOCK_MONOTONIC, the instant from which on nothing of the failed server arrives. Empty: none.

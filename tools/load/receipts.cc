@@ -24,6 +24,7 @@ void ReceiptHistory::note_gap(Instant owed_since, Instant until) {
 void ReceiptHistory::add(const Receipt& receipt) {
     if (count_ == capacity) {
         if (keeping_) return;
+        forgotten_ = kept_.front().arrived;
         std::move(kept_.begin() + 1, kept_.end(), kept_.begin());
         --count_;
     }
@@ -38,6 +39,7 @@ void ReceiptHistory::keep_from(Instant at) {
 }
 
 std::optional<Duration> ReceiptHistory::outage(Instant fault) const {
+    if (forgotten_ && *forgotten_ >= fault) return std::nullopt;
     for (const Receipt& receipt : std::span(kept_).first(count_))
         if (receipt.arrived >= fault) return receipt.at - std::max(fault, receipt.owed_since);
     return std::nullopt;

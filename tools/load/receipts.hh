@@ -27,8 +27,11 @@ class ReceiptHistory {
     // from now on is kept until the memory is full.
     void keep_from(Instant at);
     // From `fault` on nothing of the failed server arrives. Time from the later of that and the first message
-    // unanswered by then to the first byte read of what arrived afterwards. Nothing when no byte came.
+    // unanswered by then to the first byte read of what arrived afterwards. Nothing when no byte came, and
+    // nothing when the fault became known so late that the first receipt after it may be forgotten.
     std::optional<Duration> outage(Instant fault) const;
+    // When bytes were read last.
+    std::optional<Instant> last() const { return last_; }
     // The longest time that bytes were waited for, in vain or not.
     Duration longest_gap() const { return longest_gap_; }
 
@@ -49,6 +52,7 @@ class ReceiptHistory {
     std::array<Receipt, capacity> kept_{};
     std::size_t count_ = 0;
     bool keeping_ = false;
+    std::optional<Instant> forgotten_;  // arrival of the newest receipt that made room for another
     std::optional<Instant> last_;
     Duration longest_gap_{};
 };

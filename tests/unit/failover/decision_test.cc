@@ -28,6 +28,11 @@ DecisionSettings lab_settings(std::size_t links = 1) {
     return settings;
 }
 
+// Every queue was read to its end at `now`.
+Observed all(Instant now) {
+    return {.links = now, .tap = now};
+}
+
 // A machine with a loop that ticks whenever it is due.
 class Driven {
   public:
@@ -39,7 +44,7 @@ class Driven {
             const auto due = machine.next_deadline();
             if (!due || *due > until) return std::nullopt;
             now = std::max(now, *due);
-            if (auto action = machine.tick(now)) return action;
+            if (auto action = machine.tick(now, all(now))) return action;
         }
         ADD_FAILURE() << "the machine is always due";
         return std::nullopt;
@@ -231,7 +236,7 @@ TEST(DecisionMaster, NothingBringsItBack) {
     EXPECT_TRUE(driven.run(at(131)));
     EXPECT_FALSE(driven.machine.heartbeat(0, at(140)));
     EXPECT_FALSE(driven.machine.primary_on_tap(at(140)));
-    EXPECT_FALSE(driven.machine.tick(at(100'000)));
+    EXPECT_FALSE(driven.machine.tick(at(100'000), all(at(100'000))));
     EXPECT_EQ(driven.machine.state(), State::master);
     EXPECT_EQ(driven.machine.next_deadline(), std::nullopt);
 }
@@ -309,7 +314,7 @@ class DecisionStall : public testing::Test {
         EXPECT_FALSE(driven.run(at(129)));
         EXPECT_EQ(driven.machine.next_deadline(), at(130));
         driven.now = at(130) + lateness;
-        return driven.machine.tick(driven.now);
+        return driven.machine.tick(driven.now, all(driven.now));
     }
     Driven driven;
 };
@@ -342,7 +347,7 @@ TEST_F(DecisionStall, ShortOnesAddUpToOneDeadlineAtMost) {
     std::optional<Action> action;
     while (!action) {
         driven.now = *driven.machine.next_deadline() + milliseconds(50);
-        action = driven.machine.tick(driven.now);
+        action = driven.machine.tick(driven.now, all(driven.now));
     }
     EXPECT_EQ(action->kind, Kind::enter_suspect);
     driven.expect(driven.run(at(1000)), Kind::begin_takeover, driven.now);
@@ -372,7 +377,7 @@ TEST_F(DecisionStall, EvidenceTellsTheWholeSilence) {
 TEST_F(DecisionStall, WhileSuspectItReturnsToSilent) {
     driven.expect(tick_late_by(Duration::zero()), Kind::enter_suspect, at(130));
     driven.now = at(500);
-    const auto action = driven.machine.tick(driven.now);
+    const auto action = driven.machine.tick(driven.now, all(driven.now));
     driven.expect(action, Kind::return_to_silent, at(500));
     EXPECT_EQ(action->evidence.cause, Cause::stall);
     EXPECT_EQ(action->evidence.lateness, at(500) - at(131));
@@ -382,10 +387,122 @@ TEST_F(DecisionStall, WhileSuspectItReturnsToSilent) {
 TEST_F(DecisionStall, IsSeenBeforeTheDeadlineToo) {
     // The loop stands still from 100 on; at 129, before the silence is complete, it goes on.
     driven.live(at(0), at(100));
-    EXPECT_FALSE(driven.machine.tick(at(129)));
+    EXPECT_FALSE(driven.machine.tick(at(129), all(at(129))));
     driven.now = at(129);
     driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(130));
     driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(130) + confirm + milliseconds(19));
+}
+
+// Silent since 100; the queues are read to the end but for what the test holds back.
+class DecisionReading : public testing::Test {
+  protected:
+    DecisionReading() { driven.live(at(0), at(100)); }
+    std::optional<Action> tick(Instant now, Observed observed) {
+        driven.now = now;
+        return driven.machine.tick(now, observed);
+    }
+    Driven driven;
+};
+
+TEST_F(DecisionReading, ATapThatNobodyReadsIsNotSilent) {
+    EXPECT_FALSE(driven.run(at(129)));
+    EXPECT_FALSE(tick(at(130), {.links = at(130), .tap = at(129)}));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    EXPECT_EQ(driven.machine.counters().waited_for_reading, 1u);
+    driven.expect(tick(at(131), {.links = at(131), .tap = at(130)}), Kind::enter_suspect, at(131));
+}
+
+TEST_F(DecisionReading, LinksThatNobodyReadAreNotSilent) {
+    EXPECT_FALSE(driven.run(at(129)));
+    EXPECT_FALSE(tick(at(130), {.links = at(129), .tap = at(130)}));
+    driven.expect(tick(at(131), {.links = at(130), .tap = at(131)}), Kind::enter_suspect, at(131));
+}
+
+TEST_F(DecisionReading, ASuspectIsNotReplacedBeforeTheQueuesWereReadAgain) {
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    EXPECT_FALSE(tick(at(131), {.links = at(131), .tap = at(130)}));
+    EXPECT_FALSE(tick(at(132), {.links = at(130), .tap = at(132)}));
+    EXPECT_EQ(driven.machine.state(), State::suspect);
+    driven.expect(tick(at(133), {.links = at(131), .tap = at(131)}), Kind::begin_takeover, at(133));
+}
+
+TEST_F(DecisionReading, WhatIsReadLateTakesItBack) {
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    EXPECT_FALSE(tick(at(131), {.links = at(131), .tap = at(130)}));
+    driven.expect(driven.machine.primary_on_tap(at(128)), Kind::return_to_silent, at(128));
+}
+
+TEST_F(DecisionReading, IsLookedAfterSoon) {
+    EXPECT_FALSE(driven.run(at(129)));
+    EXPECT_FALSE(tick(at(130), {.links = at(130), .tap = at(129)}));
+    EXPECT_LT(*driven.machine.next_deadline(), at(131));
+    EXPECT_GT(*driven.machine.next_deadline(), at(130));
+}
+
+// With a probe: silent since 100, asked at 120, decided at 131.
+class DecisionProbe : public testing::Test {
+  protected:
+    static DecisionSettings settings() {
+        DecisionSettings settings = lab_settings();
+        settings.probe = true;
+        return settings;
+    }
+    DecisionProbe() { driven.live(at(0), at(100)); }
+    Driven driven{settings()};
+};
+
+TEST_F(DecisionProbe, DelaysNoDecision) {
+    driven.expect(driven.run(at(1000)), Kind::probe, at(120));
+    EXPECT_EQ(driven.machine.state(), State::silent);
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(130));
+    const auto decision = driven.run(at(1000));
+    driven.expect(decision, Kind::begin_takeover, at(131));
+    EXPECT_EQ(decision->evidence.unanswered_probe, milliseconds(11));
+    EXPECT_NE(to_string(decision->evidence).find("probe unanswered for 11.0 ms"), std::string::npos);
+}
+
+TEST_F(DecisionProbe, AnAnswerHoldsTheDecision) {
+    driven.expect(driven.run(at(1000)), Kind::probe, at(120));
+    EXPECT_FALSE(driven.machine.probe_answered(at(121)));
+    EXPECT_EQ(driven.machine.counters().probes_answered, 1u);
+    driven.expect(driven.run(at(1000)), Kind::probe, at(141));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(151));
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(152));
+}
+
+TEST_F(DecisionProbe, AnAnswerTakesItBackFromSuspect) {
+    EXPECT_TRUE(driven.run(at(125)));
+    driven.expect(driven.run(at(130)), Kind::enter_suspect, at(130));
+    driven.expect(driven.machine.probe_answered(at(130) + confirm / 2), Kind::return_to_silent,
+                  at(130) + confirm / 2);
+}
+
+TEST_F(DecisionProbe, AsksAgainWhileAKernelWithoutAgentAnswers) {
+    for (int i = 0; i < 100; ++i) {
+        const auto action = driven.run(at(100'000));
+        ASSERT_TRUE(action);
+        ASSERT_EQ(action->kind, Kind::probe);
+        EXPECT_FALSE(driven.machine.probe_answered(action->evidence.at + milliseconds(1)));
+    }
+    EXPECT_EQ(driven.machine.state(), State::silent);
+}
+
+TEST_F(DecisionProbe, IsWaitedForInFullWhenItWasSentLate) {
+    EXPECT_FALSE(driven.run(at(119)));
+    driven.now = at(140);
+    const auto late = driven.machine.tick(driven.now, all(driven.now));
+    driven.expect(late, Kind::probe, at(140));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(140));
+    const auto decision = driven.run(at(1000));
+    ASSERT_TRUE(decision);
+    EXPECT_EQ(decision->kind, Kind::begin_takeover);
+    EXPECT_GE(*decision->evidence.unanswered_probe, settings().effective_probe_wait());
+}
+
+TEST_F(DecisionProbe, IsNotSentToAPrimaryThatNeverSpoke) {
+    Driven fresh(settings());
+    EXPECT_FALSE(fresh.run(at(1000)));
+    EXPECT_EQ(fresh.machine.counters().probes, 0u);
 }
 
 TEST(DecisionDeadline, IsNeverLaterThanOneInterval) {
@@ -393,14 +510,14 @@ TEST(DecisionDeadline, IsNeverLaterThanOneInterval) {
     settings.heartbeat_misses = 1000;
     Driven driven(settings);
     EXPECT_EQ(driven.machine.next_deadline(), at(10));
-    EXPECT_FALSE(driven.machine.tick(at(10)));
+    EXPECT_FALSE(driven.machine.tick(at(10), all(at(10))));
     EXPECT_EQ(driven.machine.next_deadline(), at(20));
 }
 
 TEST(DecisionDeadline, EarlyTickDoesNothing) {
     Driven driven;
     driven.live(at(0), at(100));
-    EXPECT_FALSE(driven.machine.tick(at(129)));
+    EXPECT_FALSE(driven.machine.tick(at(129), all(at(129))));
     EXPECT_EQ(driven.machine.state(), State::silent);
 }
 

@@ -32,8 +32,17 @@ class WatcherTest : public testing::Test {
 
     boost::asio::io_context io;
     std::optional<Instant> newest_on_tap;
+    std::optional<Instant> tap_read_until;  // nothing: always to the end
     std::vector<Kind> actions;
-    Watcher watcher{io, settings(), [this] { return newest_on_tap; },
+    Watcher watcher{io,
+                    settings(),
+                    {.read_links = monotonic_now,
+                     .tap =
+                         [this] {
+                             return Watcher::Tap{.newest = newest_on_tap,
+                                                 .read_until = tap_read_until.value_or(monotonic_now())};
+                         },
+                     .send_probe = [] {}},
                     [this](const Action& action) { actions.push_back(action.kind); }};
 };
 
@@ -54,6 +63,18 @@ TEST_F(WatcherTest, AsksTheTapBeforeItDecides) {
     for (int i = 0; i < 20; ++i)
         io.run_one();
     EXPECT_TRUE(actions.empty());
+}
+
+TEST_F(WatcherTest, WaitsForATapThatNobodyReads) {
+    tap_read_until = monotonic_now();
+    watcher.start();
+    watcher.heartbeat(0, monotonic_now());
+    while (watcher.machine().counters().waited_for_reading < 5)
+        io.run_one();
+    EXPECT_TRUE(actions.empty());
+    tap_read_until.reset();
+    ASSERT_TRUE(run_until_actions(2));
+    EXPECT_EQ(actions.back(), Kind::begin_takeover);
 }
 
 TEST_F(WatcherTest, PromotesAtAnOperatorsWord) {

@@ -12,17 +12,23 @@
 #include "tap/classifier.hh"
 #include "tap/dpdk_port.hh"
 #include "tap/filter.hh"
+#include "tests/unit/tap/captures.hh"
 #include "tests/unit/tap/frames.hh"
+#include "tests/unit/tap/own_network.hh"
+#include "tests/unit/tap/port_traffic.hh"
 
 namespace understudy::tap {
 namespace {
 
 using test::build;
 using test::Bytes;
+using test::send;
 
 class DpdkTest : public ::testing::Test {
   protected:
     static void SetUpTestSuite() {
+        // Before the EAL makes threads.
+        if (!dpdk_started()) no_network() = test::enter_own_network();
         cpu_set_t before, after;
         pthread_getaffinity_np(pthread_self(), sizeof before, &before);
         try {
@@ -42,14 +48,11 @@ class DpdkTest : public ::testing::Test {
         static std::string text;
         return text;
     }
+    static std::string& no_network() {
+        static std::string text;
+        return text;
+    }
 };
-
-void send(Port& port, const Bytes& frame) {
-    const auto room = port.reserve(frame.size());
-    ASSERT_EQ(room.size(), frame.size());
-    std::copy(frame.begin(), frame.end(), room.begin());
-    port.commit();
-}
 
 std::string refusal(const std::string& spec) {
     try {
@@ -237,6 +240,49 @@ TEST_F(DpdkTest, HandsAFrameOfSeveralSegmentsOutInOnePiece) {
     port->release(std::span(burst).first(count));
 }
 
+// net_af_packet on the loopback interface of a network that belongs to the test.
+class AfPacket : public DpdkTest {
+  protected:
+    static constexpr std::size_t ring_frames = 64;
+
+    void SetUp() override {
+        DpdkTest::SetUp();
+        if (IsSkipped()) return;
+        if (!no_network().empty()) GTEST_SKIP() << no_network();
+        port_ = open_port("dpdk:net_af_packet0,iface=lo,blocksz=4096,framesz=2048,framecnt=" +
+                              std::to_string(ring_frames) + ",qdisc_bypass=1",
+                          {.promiscuous = true});
+    }
+    void TearDown() override { port_.reset(); }
+
+    std::unique_ptr<Port> port_;
+};
+
+TEST_F(AfPacket, SendsAndReceives) {
+    EXPECT_EQ(port_->driver(), "net_af_packet");
+    EXPECT_TRUE(port_->carrier());
+    test::expect_frames_come_back(*port_, ring_frames / 2);
+}
+
+TEST_F(AfPacket, CountsWhatTheKernelDropsBeforeAFullRing) {
+    constexpr std::size_t offered = 3 * ring_frames;
+    for (std::size_t i = 0; i < offered; ++i)
+        send(*port_, build({}));
+    port_->flush();
+    EXPECT_TRUE(test::wait_until([&] { return port_->statistics().missed_frames == offered - ring_frames; }))
+        << port_->statistics().missed_frames;
+    EXPECT_EQ(test::receive_frames(*port_, ring_frames).size(), ring_frames);
+    EXPECT_EQ(port_->statistics().missed_frames, offered - ring_frames);
+}
+
+TEST_F(AfPacket, RefusesAnInterfaceThatIsDown) {
+    port_.reset();
+    ASSERT_TRUE(test::set_loopback(false));
+    EXPECT_EQ(refusal("dpdk:net_af_packet0,iface=lo"),
+              "dpdk:net_af_packet0,iface=lo: interface lo is down: `ip link set` it up");
+    ASSERT_TRUE(test::set_loopback(true));
+}
+
 std::string frame_text(const Frame& frame) {
     std::string text;
     for (const std::byte byte : frame.bytes) {
@@ -323,6 +369,32 @@ TEST_F(FilterEngines, Agree) {
 #ifdef __x86_64__
     EXPECT_GE(machine_code, expressions.size() - 7);
 #endif
+}
+
+TEST_F(FilterEngines, AgreeOnCaptures) {
+    if (test::captures_folder().empty()) GTEST_SKIP() << "UNDERSTUDY_CAPTURES names no folder";
+    std::size_t matched = 0;
+    for (const auto& [file, conversations] : test::read_manifest()) {
+        SCOPED_TRACE(file);
+        const std::string expression = conversations.front().filter();
+        const Filter classic(expression, FilterEngine::classic);
+        const Filter interpreter(expression, FilterEngine::dpdk_interpreter);
+        const Filter jit(expression);
+        EXPECT_NE(interpreter.engine(), "classic");
+        const auto capture = open_port("file:" + (test::captures_folder() / file).string(), {});
+        std::vector<Bytes> frames;
+        std::array<Frame, 32> burst;
+        while (!capture->exhausted())
+            for (const Frame& frame : std::span(burst).first(capture->receive(burst)))
+                if (frame.bytes.size() <= 1514) frames.emplace_back(frame.bytes.begin(), frame.bytes.end());
+        for_each_frame(frames, [&](const Frame& on_dpdk, const Frame& elsewhere) {
+            const bool wanted = classic.matches(elsewhere);
+            matched += wanted;
+            EXPECT_EQ(interpreter.matches(on_dpdk), wanted) << frame_text(elsewhere);
+            EXPECT_EQ(jit.matches(on_dpdk), wanted) << frame_text(elsewhere);
+        });
+    }
+    EXPECT_GT(matched, 0u);
 }
 
 TEST_F(FilterEngines, ServicesRunAsMachineCode) {
