@@ -147,6 +147,10 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
     if (has_ended(*c)) return;
+    if (are_far_apart(segment.seq(), c->rcv_nxt)) {
+        ++core.counters.drop_out_of_window;
+        return;
+    }
     note_newest_timestamp(*c, segment);
     note_acknowledgement(core, *c, segment);
     if (c->shadow->seeded) {
