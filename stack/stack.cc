@@ -224,6 +224,13 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.ssthresh = c.congestion.ssthresh;
+    s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
+    s.timestamps = c.timestamps;
+    s.sack = c.sack;
+    s.window_scaling = c.window_scaling;
+    s.send_scale = c.snd_scale;
+    s.receive_scale = c.rcv_scale;
     s.verified = c.verified;
     return s;
 }

@@ -63,7 +63,7 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
         const auto& sysctls = world_.sysctls();
         switch (name) {
             case TCP_MAXSEG:
-                return answer(static_cast<int>(socket->id ? world_.settings().tcp.mss : 536), value, length);
+                return answer(static_cast<int>(socket->id ? snapshot(*socket).mss : 536), value, length);
             case TCP_CONGESTION: {
                 char algorithm[16] = "cubic";
                 return answer(algorithm, value, length);

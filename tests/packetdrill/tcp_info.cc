@@ -72,6 +72,8 @@ struct TcpInfo {
     std::uint32_t accurate_ecn[7];
 };
 
+constexpr std::uint32_t unbounded = 0x7fffffff;
+
 std::uint32_t microseconds(Duration duration) {
     return static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
@@ -84,10 +86,16 @@ int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length)
     TcpInfo info{};
     info.state = static_cast<std::uint8_t>(linux_state(socket, s));
     if (socket.id || socket.last) {
-        const std::uint32_t mss = world_.settings().tcp.mss - (world_.settings().tcp.timestamps ? 12u : 0u);
+        const std::uint32_t mss = s.mss;
         info.rto = microseconds(s.rto);
         info.snd_mss = mss;
         info.rcv_mss = mss;
+        info.options =
+            static_cast<std::uint8_t>((s.timestamps ? 1 : 0) | (s.sack ? 2 : 0) | (s.window_scaling ? 4 : 0));
+        info.scales = static_cast<std::uint8_t>(s.send_scale | s.receive_scale << 4);
+        info.advmss = world_.settings().tcp.mss - (s.timestamps ? 12u : 0u);
+        info.pmtu = static_cast<std::uint32_t>(world_.settings().mtu);
+        info.snd_ssthresh = s.ssthresh >= unbounded || mss == 0 ? unbounded : s.ssthresh / mss;
         info.snd_cwnd = mss != 0 ? s.cwnd / mss : 0;
         info.rtt = microseconds(s.srtt);
         info.total_retrans = static_cast<std::uint32_t>(s.retransmitted_segments);
