@@ -48,8 +48,8 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
         const auto s = snapshot(*socket);
         info[0] = s.unread_bytes;
         info[1] = world_.settings().tcp.receive_buffer_bytes;
-        info[3] = world_.settings().tcp.send_buffer_bytes;
-        info[5] = s.app_nxt - s.snd_una;
+        info[3] = socket->ledger.buffer();
+        info[5] = socket->ledger.queued(s);
         return answer(info, value, length);
     }
     const auto found = socket->options.find({level, name});
@@ -103,8 +103,7 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
     if (level == SOL_SOCKET) {
         if (name == SO_RCVBUF)
             return answer(static_cast<int>(world_.settings().tcp.receive_buffer_bytes), value, length);
-        if (name == SO_SNDBUF)
-            return answer(static_cast<int>(world_.settings().tcp.send_buffer_bytes), value, length);
+        if (name == SO_SNDBUF) return answer(static_cast<int>(socket->ledger.buffer()), value, length);
         if (name == SO_LINGER) return answer(linger{}, value, length);
         if (name == SO_RCVTIMEO || name == SO_SNDTIMEO) return answer(timeval{}, value, length);
     }
@@ -150,6 +149,12 @@ int Sockets::set_option(int fd, int level, int name, const void* value, socklen_
         number = std::max(2 * number, name == SO_RCVBUF ? 2304 : 4608);
         std::memcpy(bytes.data(), &number, sizeof number);
     }
+    if (level == SOL_SOCKET && name == SO_SNDBUF)
+        socket->ledger.fix_buffer(static_cast<std::uint32_t>(number));
+    if (level == IPPROTO_TCP && name == TCP_NOTSENT_LOWAT)
+        socket->ledger.set_low_mark(number != 0 ? static_cast<std::uint32_t>(number)
+                                                : static_cast<std::uint32_t>(world_.sysctls().number(
+                                                      "net.ipv4.tcp_notsent_lowat", 0xffffffff)));
     const bool off = !takes_text && number == 0 && length == sizeof number;
     if (off)
         socket->options.erase({level, name});

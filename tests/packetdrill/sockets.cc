@@ -98,7 +98,9 @@ void from_endpoint(const Endpoint& endpoint, int domain, sockaddr* address, sock
     }
 }
 
-Sockets::Sockets(std::string_view flags) : world_(flags, *this) {}
+Sockets::Sockets(std::string_view flags) : world_(flags, *this) {
+    world_.after_step = [this] { tell_writers(); };
+}
 
 Sockets::SocketPtr Sockets::find(int fd) const {
     const auto found = sockets_.find(fd);
@@ -162,11 +164,16 @@ int Sockets::socket(int domain, int type, int protocol) {
     if (domain != AF_INET && domain != AF_INET6) return -EAFNOSUPPORT;
     if (type != SOCK_STREAM) return type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
     if (protocol != 0 && protocol != IPPROTO_TCP) return -EPROTONOSUPPORT;
+    world_.refresh_sysctls();
     world_.stack();
     auto socket = std::make_shared<Socket>();
     socket->domain = domain;
     socket->type = type;
     socket->non_blocking = non_blocking;
+    socket->ledger =
+        SendLedger(static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_wmem", 256 << 10, 1)));
+    socket->ledger.set_low_mark(
+        static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_notsent_lowat", 0xffffffff)));
     return add_descriptor(std::move(socket));
 }
 
@@ -383,9 +390,16 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
             if (done != 0) break;
             return socket->error != 0 ? take_error(*socket) : -EPIPE;
         }
-        done += world_.stack().send(*socket->id, std::span(bytes).subspan(done), world_.now());
+        const auto before = snapshot(*socket);
+        const std::size_t step = std::min<std::size_t>(socket->ledger.room(before), bytes.size() - done);
+        if (step != 0) {
+            socket->ledger.written(static_cast<std::uint32_t>(step), before);
+            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now());
+        }
         world_.wake_ready(lock);
         if (done == bytes.size()) break;
+        if (step != 0) continue;
+        socket->lacks_room = true;
         if (non_blocking) {
             if (done == 0) return -EAGAIN;
             break;
@@ -524,6 +538,19 @@ int Sockets::shutdown(int fd, int how, Lock& lock) {
     return 0;
 }
 
+void Sockets::tell_writers() {
+    for (const auto& [id, socket] : by_id_) {
+        if (!socket->lacks_room || socket->phase != Phase::connected) continue;
+        const auto s = snapshot(*socket);
+        socket->ledger.expand(
+            s, world_.settings().tcp.initial_window_segments,
+            static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_wmem", 4 << 20, 2)));
+        if (!socket->ledger.is_writable(s)) continue;
+        socket->lacks_room = false;
+        ++socket->output_edges;
+    }
+}
+
 void Sockets::accepted(ConnectionId id, const Endpoint& client, const Endpoint& service) {
     for (const auto& [fd, listener] : sockets_) {
         if (listener->phase != Phase::listening || listener->local.port != service.port) continue;
@@ -536,6 +563,7 @@ void Sockets::accepted(ConnectionId id, const Endpoint& client, const Endpoint& 
         child->is_bound = child->has_address = true;
         child->remote = client;
         child->options = listener->options;
+        child->ledger = listener->ledger;
         attach(child, id);
         for (const auto& [key, value] : child->options)
             apply_option(*child, key.first, key.second);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "stack/stack.hh"
+#include "tests/packetdrill/send_ledger.hh"
 #include "tests/packetdrill/world.hh"
 
 namespace understudy::packetdrill {
@@ -44,6 +45,9 @@ struct Socket {
 
     // Options by (level, name), as they were set.
     std::map<std::pair<int, int>, std::vector<std::byte>> options;
+
+    SendLedger ledger;
+    bool lacks_room = false;  // somebody waits for room to write
 
     // Where received() puts bytes while read() asks for them.
     struct Reader {
@@ -116,7 +120,9 @@ class Sockets final : public stack::ConnectionEvents {
     std::optional<Instant> call_deadline(const Socket& socket, int option) const;
     // Takes up to `wanted` bytes of the stack's queue.
     std::vector<std::byte> take(Socket& socket, std::size_t wanted, bool peek);
-    std::uint32_t poll_events(const Socket& socket) const;
+    std::uint32_t poll_events(Socket& socket) const;
+    // After whatever the stack did: tells writers that there is room again.
+    void tell_writers();
     int collect_epoll(Epoll& epoll, epoll_event* events, int max_events);
     void release(const SocketPtr& socket);
     int fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const;

@@ -26,12 +26,63 @@ std::uint8_t scale_for(std::int64_t bytes) {
     return scale;
 }
 
+constexpr const char* namespace_folder = "/proc/sys/net/ipv4/";
+constexpr const char* namespace_names[] = {
+    "tcp_rmem",
+    "tcp_wmem",
+    "tcp_window_scaling",
+    "tcp_timestamps",
+    "tcp_sack",
+    "tcp_dsack",
+    "tcp_ecn",
+    "tcp_syn_retries",
+    "tcp_synack_retries",
+    "tcp_min_tso_segs",
+    "tcp_notsent_lowat",
+    "tcp_fin_timeout",
+    "tcp_keepalive_time",
+    "tcp_keepalive_intvl",
+    "tcp_keepalive_probes",
+    "tcp_slow_start_after_idle",
+    "tcp_early_retrans",
+    "tcp_recovery",
+    "tcp_syncookies",
+    "tcp_mtu_probing",
+    "tcp_base_mss",
+    "tcp_congestion_control",
+    "tcp_retries2",
+    "tcp_reordering",
+    "tcp_invalid_ratelimit",
+};
+
+std::string namespace_value(const char* name) {
+    std::ifstream file(std::string(namespace_folder) + name);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
 }  // namespace
+
+NamespaceSysctls::NamespaceSysctls() {
+    for (const char* name : namespace_names)
+        at_first_[name] = namespace_value(name);
+}
+
+void NamespaceSysctls::add_changes(Sysctls& sysctls) const {
+    for (const auto& [name, value] : at_first_)
+        if (const auto now = namespace_value(name.c_str()); now != value)
+            sysctls.set("net.ipv4." + name, now);
+}
 
 void Sysctls::set(std::string_view assignment) {
     const auto equals = assignment.find('=');
     if (equals == std::string_view::npos) return;
-    values_[trimmed(assignment.substr(0, equals))] = trimmed(assignment.substr(equals + 1));
+    set(assignment.substr(0, equals), assignment.substr(equals + 1));
+}
+
+void Sysctls::set(std::string_view name, std::string_view value) {
+    values_[trimmed(name)] = trimmed(value);
 }
 
 void Sysctls::read_file(const char* path) {
