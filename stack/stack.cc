@@ -22,7 +22,10 @@ const Settings& validated(const Settings& settings) {
     };
     require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
     require(settings.max_connections > 0, "max_connections must be at least 1");
-    require(settings.tcp.window_scale <= 14, "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.window_scale <= 14 || settings.tcp.window_scale == automatic_window_scale,
+            "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
+            "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     for (const Endpoint& service : settings.services)
@@ -348,6 +351,30 @@ void Stack::close(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     if (Connection* c = impl_->core.table.find(id)) tcp::app_close(impl_->core, *c);
+}
+
+void Stack::set_options(ConnectionId id, const ConnectionOptions& options, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_set_options(impl_->core, *c, options);
+}
+
+std::optional<ConnectionOptions> Stack::options(ConnectionId id) const {
+    const Connection* c = impl_->core.table.find(id);
+    if (c == nullptr) return std::nullopt;
+    return tcp::options_of(impl_->core, *c);
+}
+
+bool Stack::set_service_options(const Endpoint& service, const ConnectionOptions& options) {
+    tcp::Listener* listener = impl_->core.listener(service);
+    if (listener != nullptr) listener->options = options;
+    return listener != nullptr;
+}
+
+void Stack::acknowledge(ConnectionId id, bool quickly, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_acknowledge(impl_->core, *c, quickly);
 }
 
 void Stack::abort(ConnectionId id, Instant now) {

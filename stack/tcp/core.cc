@@ -55,6 +55,7 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       time_wait(random.next(), s.tcp.max_time_wait),
       noise(random.next()),
       congestion(new_reno),
+      listeners(s.services.size(), Listener{s.tcp.options}),
       mode(s.initial_mode),
       local_addresses_(distinct_addresses(s)) {}
 
@@ -66,6 +67,12 @@ std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address)
 
 bool Core::is_service(const Endpoint& endpoint) const {
     return std::find(settings.services.begin(), settings.services.end(), endpoint) != settings.services.end();
+}
+
+Listener* Core::listener(const Endpoint& service) {
+    const auto at = std::find(settings.services.begin(), settings.services.end(), service);
+    if (at == settings.services.end()) return nullptr;
+    return &listeners[static_cast<std::size_t>(at - settings.services.begin())];
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {
