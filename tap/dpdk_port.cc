@@ -24,7 +24,7 @@ constexpr unsigned most_buffers = 8192;
 constexpr unsigned fewest_buffers = 1024;
 constexpr unsigned buffer_cache = 256;
 constexpr std::uint16_t wanted_descriptors = 1024;
-constexpr std::uint16_t queue = 0;
+constexpr std::uint16_t only_queue = 0;
 constexpr std::uint16_t max_burst = 64;
 constexpr std::size_t transmit_batch = 32;
 // How often a device that takes nothing is asked again before the rest of the batch is dropped.
@@ -141,8 +141,8 @@ class Device {
         make_pool(log);
         const int socket = rte_eth_dev_socket_id(id_);
         const auto on = static_cast<unsigned>(socket);
-        check(rte_eth_rx_queue_setup(id_, queue, receive, on, nullptr, pool_), "no receive queue", log);
-        check(rte_eth_tx_queue_setup(id_, queue, transmit, on, nullptr), "no transmit queue", log);
+        check(rte_eth_rx_queue_setup(id_, only_queue, receive, on, nullptr, pool_), "no receive queue", log);
+        check(rte_eth_tx_queue_setup(id_, only_queue, transmit, on, nullptr), "no transmit queue", log);
     }
 
     // Without huge pages memory is short: rather a smaller pool than none.
@@ -211,7 +211,7 @@ class DpdkPort final : public Port {
     std::size_t receive(std::span<Frame> out) override {
         std::array<rte_mbuf*, max_burst> buffers;
         const auto wanted = static_cast<std::uint16_t>(std::min<std::size_t>(out.size(), max_burst));
-        const std::uint16_t count = rte_eth_rx_burst(device_.id(), queue, buffers.data(), wanted);
+        const std::uint16_t count = rte_eth_rx_burst(device_.id(), only_queue, buffers.data(), wanted);
         std::size_t good = 0;
         for (rte_mbuf* buffer : std::span(buffers).first(count)) {
             if (buffer->nb_segs != 1 && rte_pktmbuf_linearize(buffer) != 0) {
@@ -260,7 +260,7 @@ class DpdkPort final : public Port {
         for (unsigned tries = 0; done < batched_ && tries <= transmit_retries; ++tries) {
             const std::uint64_t bytes = bytes_from(done);
             const auto rest = static_cast<std::uint16_t>(batched_ - done);
-            const std::uint16_t taken = rte_eth_tx_burst(device_.id(), queue, &batch_[done], rest);
+            const std::uint16_t taken = rte_eth_tx_burst(device_.id(), only_queue, &batch_[done], rest);
             done = static_cast<std::uint16_t>(done + taken);
             statistics_.sent_frames += taken;
             statistics_.sent_bytes += bytes - bytes_from(done);

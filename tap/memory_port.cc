@@ -10,60 +10,82 @@ constexpr std::size_t ethernet_header = 14;
 
 }  // namespace
 
-MemoryPort::MemoryPort(std::size_t mtu, std::size_t transmit_room)
-    : mtu_(mtu), transmit_room_(transmit_room) {}
+MemoryPort::MemoryPort(std::size_t mtu, std::size_t transmit_room, std::size_t queues)
+    : mtu_(mtu), transmit_room_(transmit_room) {
+    for (std::size_t i = 0; i < std::max<std::size_t>(queues, 1); ++i)
+        queues_.push_back(std::make_unique<Queue>(*this));
+}
 
-void MemoryPort::push(Bytes frame, std::uint32_t wire_length) {
+void MemoryPort::push(Bytes frame, std::uint32_t wire_length, std::size_t queue) {
     const auto length = static_cast<std::uint32_t>(frame.size());
-    arriving_.push_back({std::move(frame), std::max(length, wire_length)});
+    queues_.at(queue)->arriving.push_back({std::move(frame), std::max(length, wire_length)});
 }
 
-std::vector<MemoryPort::Bytes> MemoryPort::take_sent() {
-    return std::exchange(sent_, {});
+std::size_t MemoryPort::waiting() const {
+    std::size_t frames = 0;
+    for (const auto& queue : queues_)
+        frames += queue->arriving.size();
+    return frames;
 }
 
-std::size_t MemoryPort::receive(std::span<Frame> out) {
+std::vector<MemoryPort::Bytes> MemoryPort::take_sent(std::size_t queue) {
+    return std::exchange(queues_.at(queue)->sent, {});
+}
+
+PortQueue& MemoryPort::queue(std::size_t index) {
+    if (index == 0) return *this;
+    return *queues_.at(index);
+}
+
+PortStatistics MemoryPort::statistics() const {
+    PortStatistics statistics;
+    for (const auto& queue : queues_)
+        queue->tally.add_to(statistics);
+    return statistics;
+}
+
+std::size_t MemoryPort::Queue::receive(std::span<Frame> out) {
     held_.clear();
     held_.reserve(out.size());
     for (Frame& frame : out) {
-        if (arriving_.empty()) break;
-        const Arriving& taken = held_.emplace_back(std::move(arriving_.front()));
-        arriving_.pop_front();
+        if (arriving.empty()) break;
+        const Arriving& taken = held_.emplace_back(std::move(arriving.front()));
+        arriving.pop_front();
         frame = {.bytes = taken.bytes, .wire_length = taken.wire_length};
-        ++statistics_.received_frames;
-        statistics_.received_bytes += taken.bytes.size();
+        tally.received_frames.add();
+        tally.received_bytes.add(taken.bytes.size());
     }
     return held_.size();
 }
 
-void MemoryPort::release(std::span<const Frame>) {
+void MemoryPort::Queue::release(std::span<const Frame>) {
     held_.clear();
 }
 
-std::span<std::byte> MemoryPort::reserve(std::size_t length) {
+std::span<std::byte> MemoryPort::Queue::reserve(std::size_t length) {
     reserved_.clear();
-    if (length == 0 || length > mtu_ + ethernet_header) {
-        ++statistics_.no_buffer;
+    if (length == 0 || length > port_.mtu_ + ethernet_header) {
+        tally.no_buffer.add();
         return {};
     }
     reserved_.resize(length);
     return reserved_;
 }
 
-void MemoryPort::commit() {
+void MemoryPort::Queue::commit() {
     if (reserved_.empty()) return;
-    if (queued_.size() < transmit_room_)
+    if (queued_.size() < port_.transmit_room_)
         queued_.push_back(std::move(reserved_));
     else
-        ++statistics_.send_failures;
+        tally.send_failures.add();
     reserved_.clear();
 }
 
-void MemoryPort::flush() {
+void MemoryPort::Queue::flush() {
     for (Bytes& frame : queued_) {
-        ++statistics_.sent_frames;
-        statistics_.sent_bytes += frame.size();
-        sent_.push_back(std::move(frame));
+        tally.sent_frames.add();
+        tally.sent_bytes.add(frame.size());
+        sent.push_back(std::move(frame));
     }
     queued_.clear();
 }

@@ -1,7 +1,7 @@
 // Frames in and frames out, in bursts: what a DPDK port, a live interface, a capture file and an in-memory
 // wire have in common.
 //
-// A port belongs to one thread, the one that polls it. Nothing here blocks.
+// A queue of a port belongs to one thread, the one that polls it. Nothing here blocks.
 #pragma once
 
 #include <array>
@@ -34,12 +34,13 @@ struct PortStatistics {
     std::uint64_t no_buffer = 0;      // reserve() gave nothing
 };
 
-class Port {
+// One way in and one way out of a port: what one core polls.
+class PortQueue {
   public:
-    Port() = default;
-    virtual ~Port() = default;
-    Port(const Port&) = delete;
-    Port& operator=(const Port&) = delete;
+    PortQueue() = default;
+    virtual ~PortQueue() = default;
+    PortQueue(const PortQueue&) = delete;
+    PortQueue& operator=(const PortQueue&) = delete;
 
     // Called once by the thread that will poll, before its first call of another method.
     virtual void adopt_polling_thread() {}
@@ -50,21 +51,34 @@ class Port {
     // Gives all frames of the last burst back.
     virtual void release(std::span<const Frame> frames) = 0;
 
-    // Room for one frame of `length` bytes, uninitialised, valid until the next call on this port; empty when
-    // there is no buffer or the frame is too long for the port (counted). A frame reserved and not committed
-    // is forgotten by the next reserve().
+    // Room for one frame of `length` bytes, uninitialised, valid until the next call on this queue; empty
+    // when there is no buffer or the frame is too long for the port (counted). A frame reserved and not
+    // committed is forgotten by the next reserve().
     virtual std::span<std::byte> reserve(std::size_t length) = 0;
     // Queues the reserved frame; nothing happens when none is. Frames leave in order, at the latest at
     // flush().
     virtual void commit() = 0;
     // The end of a burst: hands the queued frames to the device. What it refuses is counted and dropped.
     virtual void flush() = 0;
+};
+
+// A port is its own first queue: whoever needs one queue alone uses it as such.
+class Port : public PortQueue {
+  public:
+    // At least 1, and at most what PortOptions asked for. Each queue belongs to one thread; the rest of the
+    // port belongs to the thread of the first.
+    virtual std::size_t queues() const { return 1; }
+    // `index` < queues(). Queue 0 is the port itself.
+    virtual PortQueue& queue([[maybe_unused]] std::size_t index) { return *this; }
+    // The port puts each flow on the queue that FlowSpread names for as many cores as there are queues.
+    virtual bool spreads_by_flow() const { return queues() == 1; }
 
     // The interface's own link-level address; all zero when it has none.
     virtual std::array<std::uint8_t, 6> link_address() const = 0;
     virtual bool carrier() const = 0;
     // The largest IP packet in bytes that can be sent.
     virtual std::size_t mtu() const = 0;
+    // Of all queues; by the thread of the first, or while no other polls.
     virtual PortStatistics statistics() const = 0;
     // "net_af_packet", "pcap", "file", "memory".
     virtual std::string_view driver() const = 0;

@@ -87,7 +87,8 @@ void app_close(Core& core, Connection& c) {
     if (c.detached) return;
     const bool unread = !c.unread.empty();
     // Unread bytes would never be: the peer must not take them for delivered.
-    if (!c.is_silent() && (unread || options_of(core, c).abort_on_close || c.state == State::syn_sent)) return app_abort(core, c);
+    if (!c.is_silent() && (unread || options_of(core, c).abort_on_close || c.state == State::syn_sent))
+        return app_abort(core, c);
     c.detached = true;
     c.unread.clear();
     c.peer_close_told = true;

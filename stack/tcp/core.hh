@@ -22,6 +22,7 @@ namespace understudy::stack::tcp {
 
 // What a service has of its own as master.
 struct Listener {
+    Endpoint service;
     ConnectionOptions options;
 };
 
@@ -39,7 +40,6 @@ class Core {
     ChallengeBudget challenges;
     Noise noise;
     const CongestionControl& congestion;
-    std::vector<Listener> listeners;  // in the order of settings.services
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
@@ -48,7 +48,10 @@ class Core {
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
     std::optional<std::uint32_t> local_address_index(const IpAddress& address) const;
+    // Settings::services at first, then what add_service() and remove_service() make of them.
     bool is_service(const Endpoint& endpoint) const;
+    void add_service(const Endpoint& endpoint);
+    void remove_service(const Endpoint& endpoint);
     Listener* listener(const Endpoint& service);  // nullptr for another endpoint
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
@@ -90,6 +93,7 @@ class Core {
 
   private:
     std::vector<IpAddress> local_addresses_;
+    std::vector<Listener> listeners_;
     TimerWheel wheel_;
     std::vector<ConnectionId> dirty_;
     int batch_depth_ = 0;

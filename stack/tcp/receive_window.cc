@@ -105,7 +105,9 @@ void tune_receive_buffer(Core& core, Connection& c) {
     if (options.receive_buffer_bytes == 0) {
         std::uint64_t wanted = 2ull * copied + 16ull * c.mss;
         wanted += 2 * (wanted * (copied - c.tune_space) / c.tune_space);
-        const std::uint64_t most = window_space(tcp.receive_buffer_max_bytes);
+        // No more than the window field can say.
+        const std::uint64_t most =
+            std::min(window_space(tcp.receive_buffer_max_bytes), 0xffffu << c.rcv_scale);
         c.receive_limit = std::max(c.receive_limit, static_cast<std::uint32_t>(std::min(wanted, most)));
     }
     c.tune_space = copied;

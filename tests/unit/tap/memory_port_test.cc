@@ -85,5 +85,32 @@ TEST(MemoryPort, CountsWhatItRefuses) {
     EXPECT_EQ(port.statistics().send_failures, 1u);
 }
 
+TEST(MemoryPort, QueuesAreIndependent) {
+    MemoryPort port(1500, 512, 3);
+    ASSERT_EQ(port.queues(), 3u);
+    EXPECT_EQ(&port.queue(0), static_cast<PortQueue*>(&port));
+    EXPECT_FALSE(port.spreads_by_flow());
+    EXPECT_TRUE(MemoryPort().spreads_by_flow());
+    port.push(filled(60, 1), 0, 2);
+    port.push(filled(60, 2), 0, 0);
+    std::array<Frame, 4> frames;
+    EXPECT_EQ(port.queue(1).receive(frames), 0u);
+    ASSERT_EQ(port.queue(2).receive(frames), 1u);
+    EXPECT_EQ(frames[0].bytes[0], std::byte{1});
+    port.queue(2).release(std::span(frames).first(1));
+    EXPECT_EQ(port.waiting(), 1u);
+    ASSERT_EQ(port.receive(frames), 1u);
+    port.release(std::span(frames).first(1));
+    EXPECT_EQ(port.queue(1).reserve(70).size(), 70u);
+    port.queue(1).commit();
+    port.flush();
+    EXPECT_TRUE(port.take_sent(1).empty());
+    port.queue(1).flush();
+    EXPECT_EQ(port.take_sent(1).size(), 1u);
+    EXPECT_TRUE(port.take_sent().empty());
+    EXPECT_EQ(port.statistics().received_frames, 2u);
+    EXPECT_EQ(port.statistics().sent_frames, 1u);
+}
+
 }  // namespace
 }  // namespace understudy::tap
