@@ -78,10 +78,9 @@ void on_older_connection(Core& core, Connection* c, const Segment& segment) {
     }
     c->snd_una = c->parked_ack = segment.ack();
     c->rcv_nxt = segment.end();
-    if (segment.has(TcpFlags::fin)) {
-        c->life_at = core.now + core.settings.shadow.closed_linger;
-        core.arm(*c);
-    }
+    const ShadowSettings& settings = core.settings.shadow;
+    c->life_at = core.now + (segment.has(TcpFlags::fin) ? settings.closed_linger : settings.too_old_idle);
+    core.arm(*c);
 }
 
 void on_client_reset(Core& core, Connection& c, const Segment& segment) {
