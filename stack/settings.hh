@@ -48,6 +48,8 @@ struct ShadowSettings {
     // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
     // application that is still behind.
     Duration closed_linger = std::chrono::seconds(2);
+    // A connection older than the replica is forgotten when its client was not seen for this long.
+    Duration too_old_idle = std::chrono::minutes(10);
     // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
     // Promote connections whose options were partly inferred (rules.md 4).

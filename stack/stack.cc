@@ -328,6 +328,16 @@ void Stack::announce(Instant now) {
     if (impl_->is_master()) impl_->announce();
 }
 
+bool Stack::listen(const Endpoint& service) {
+    if (service.port == 0 || !impl_->core.local_address_index(service.address)) return false;
+    impl_->core.add_service(service);
+    return true;
+}
+
+void Stack::unlisten(const Endpoint& service) {
+    impl_->core.remove_service(service);
+}
+
 std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
                                            const LinkAddress& remote_link, Instant now) {
     Core& core = impl_->core;

@@ -61,6 +61,11 @@ class Stack {
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
+    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when its
+    // address is not one of ours. Once is enough.
+    bool listen(const Endpoint& service);
+    // No new connection is taken for `service`; those that exist go on.
+    void unlisten(const Endpoint& service);
     // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows.
     // Master only. Nothing when the table is full or the flow exists.
     std::optional<ConnectionId> connect(const Endpoint& local, const Endpoint& remote,

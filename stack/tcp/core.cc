@@ -56,7 +56,8 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       noise(random.next()),
       congestion(new_reno),
       mode(s.initial_mode),
-      local_addresses_(distinct_addresses(s)) {}
+      local_addresses_(distinct_addresses(s)),
+      services_(s.services) {}
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
     const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
@@ -65,7 +66,15 @@ std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address)
 }
 
 bool Core::is_service(const Endpoint& endpoint) const {
-    return std::find(settings.services.begin(), settings.services.end(), endpoint) != settings.services.end();
+    return std::find(services_.begin(), services_.end(), endpoint) != services_.end();
+}
+
+void Core::add_service(const Endpoint& endpoint) {
+    if (!is_service(endpoint)) services_.push_back(endpoint);
+}
+
+void Core::remove_service(const Endpoint& endpoint) {
+    std::erase(services_, endpoint);
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {

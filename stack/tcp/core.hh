@@ -42,7 +42,10 @@ class Core {
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
     std::optional<std::uint32_t> local_address_index(const IpAddress& address) const;
+    // Settings::services at first, then what add_service() and remove_service() make of them.
     bool is_service(const Endpoint& endpoint) const;
+    void add_service(const Endpoint& endpoint);
+    void remove_service(const Endpoint& endpoint);
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
     Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
@@ -83,6 +86,7 @@ class Core {
 
   private:
     std::vector<IpAddress> local_addresses_;
+    std::vector<Endpoint> services_;
     TimerWheel wheel_;
     std::vector<ConnectionId> dirty_;
     int batch_depth_ = 0;

@@ -78,10 +78,9 @@ void on_older_connection(Core& core, Connection* c, const Segment& segment) {
     }
     c->snd_una = c->parked_ack = segment.ack();
     c->rcv_nxt = segment.end();
-    if (segment.has(TcpFlags::fin)) {
-        c->life_at = core.now + core.settings.shadow.closed_linger;
-        core.arm(*c);
-    }
+    const ShadowSettings& settings = core.settings.shadow;
+    c->life_at = core.now + (segment.has(TcpFlags::fin) ? settings.closed_linger : settings.too_old_idle);
+    core.arm(*c);
 }
 
 void on_client_reset(Core& core, Connection& c, const Segment& segment) {
@@ -148,6 +147,10 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
     if (has_ended(*c)) return;
+    if (are_far_apart(segment.seq(), c->rcv_nxt)) {
+        ++core.counters.drop_out_of_window;
+        return;
+    }
     note_newest_timestamp(*c, segment);
     note_acknowledgement(core, *c, segment);
     if (c->shadow->seeded) {

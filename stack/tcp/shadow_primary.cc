@@ -224,6 +224,10 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c);
     if (has_ended(*c)) return;
     if (c->coverage == Coverage::too_old || !c->shadow->seeded) return;
+    if (are_far_apart(segment.seq(), c->send_queue.primary_nxt())) {
+        ++core.counters.drop_out_of_window;
+        return;
+    }
     note_numbers(core, *c, segment);
     // The primary sends data only on an established connection: the client's last ACK may be missing here.
     if (segment.length() != 0 && !establish_shadow(core, *c)) return;

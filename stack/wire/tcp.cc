@@ -86,7 +86,7 @@ std::size_t tcp_options_length(const TcpOptions& options) {
     std::size_t length = 0;
     if (options.mss != 0) length += 4;
     if (options.window_scale_present) length += 4;
-    if (options.sack_permitted) length += 4;
+    if (options.sack_permitted && !options.timestamps_present) length += 4;
     if (options.timestamps_present) length += 12;
     if (options.sack_count != 0) length += 4 + 8 * std::size_t{options.sack_count};
     return length;
@@ -105,25 +105,27 @@ void write_tcp(MutableBytes segment, const TcpHeader& header) {
     store16(p + 14, header.window);
     store32(p + 16, 0);
     p += tcp_header_length;
-    // Each option is padded with NOPs in front to a multiple of four, as common stacks lay them out.
+    // As Linux lays them out, which every middlebox has seen: SACK-permitted stands where timestamps would
+    // have NOPs.
     if (options.mss != 0) {
         store32(p, std::uint32_t{Kind::mss} << 24 | 4u << 16 | options.mss);
+        p += 4;
+    }
+    const std::uint32_t permitted = std::uint32_t{Kind::sack_permitted} << 8 | 2u;
+    if (options.timestamps_present) {
+        const std::uint32_t before = options.sack_permitted ? permitted : 0x0101u;
+        store32(p, before << 16 | std::uint32_t{Kind::timestamps} << 8 | 10u);
+        store32(p + 4, options.tsval);
+        store32(p + 8, options.tsecr);
+        p += 12;
+    } else if (options.sack_permitted) {
+        store32(p, 0x01010000u | permitted);
         p += 4;
     }
     if (options.window_scale_present) {
         store32(p, std::uint32_t{Kind::nop} << 24 | std::uint32_t{Kind::window_scale} << 16 | 3u << 8 |
                        options.window_scale);
         p += 4;
-    }
-    if (options.sack_permitted) {
-        store32(p, 0x01010000u | std::uint32_t{Kind::sack_permitted} << 8 | 2u);
-        p += 4;
-    }
-    if (options.timestamps_present) {
-        store32(p, 0x01010000u | std::uint32_t{Kind::timestamps} << 8 | 10u);
-        store32(p + 4, options.tsval);
-        store32(p + 8, options.tsecr);
-        p += 12;
     }
     if (options.sack_count != 0) {
         store32(p, 0x01010000u | std::uint32_t{Kind::sack} << 8 | (2u + 8u * options.sack_count));

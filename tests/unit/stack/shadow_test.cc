@@ -187,6 +187,16 @@ TEST_F(Shadowing, AConnectionOlderThanTheReplicaIsListed) {
     EXPECT_TRUE(host.events.log.empty());
 }
 
+TEST_F(Shadowing, AConnectionOlderThanTheReplicaIsForgottenWhenItsClientIsGone) {
+    client(0, 0, "middle of something");
+    host.pass(9min);
+    client(19, 0, "still there");
+    host.pass(9min);
+    EXPECT_EQ(host.stack.connection_count(), 1u);
+    host.pass(2min);
+    EXPECT_EQ(host.stack.connection_count(), 0u);
+}
+
 TEST_F(Shadowing, BothFinsEndTheConnectionWithoutAWord) {
     handshake();
     client(0, 0, "bye", TcpFlags::fin);
