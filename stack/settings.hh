@@ -76,6 +76,9 @@ struct Settings {
     std::vector<IpAddress> addresses;
     LinkAddress link_address;  // of the replica's service port
     Mode initial_mode = Mode::silent;
+    // Where several instances share a host's addresses, one a core, one alone announces them, and answers ARP
+    // and echo requests.
+    bool speaks_for_host = true;
     std::size_t mtu = 1500;
     std::uint32_t max_connections = 1 << 16;
     // After promotion, frames of unknown connections are dropped, not answered with RST, for this long.

@@ -41,6 +41,7 @@ struct Stack::Impl {
 
     Core core;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
+    bool promoted = false;
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
@@ -144,6 +145,7 @@ void Stack::Impl::on_arp(wire::Bytes bytes) {
     }
     if (arp->operation != wire::ArpOperation::request || !core.local_address_index(arp->target)) return;
     if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
+    if (!core.settings.speaks_for_host) return;
     send_arp(arp->sender_link, {wire::ArpOperation::reply, core.settings.link_address, arp->target,
                                 arp->sender_link, arp->sender});
     ++core.counters.arp_replies_sent;
@@ -167,6 +169,7 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
         ++core.counters.drop_icmp_type;
         return;
     }
+    if (!core.settings.speaks_for_host) return;
     const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
     const auto reply = core.gate.reserve(offset + packet.payload.size());
     if (reply.empty()) return;
@@ -189,6 +192,7 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
 // Gratuitous ARP in both forms (paper section IV.C): the request is always taken, the reply satisfies
 // receivers that only listen to replies.
 void Stack::Impl::announce() {
+    if (!core.settings.speaks_for_host) return;
     for (const IpAddress& address : core.local_addresses()) {
         for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
             send_arp(LinkAddress::broadcast(),
@@ -274,10 +278,9 @@ Mode Stack::mode() const {
     return impl_->core.mode;
 }
 
-PromotionReport Stack::promote(Instant now) {
+void Stack::open_gate(Instant now) {
     Core& core = impl_->core;
-    PromotionReport report;
-    if (impl_->is_master()) return report;
+    if (impl_->is_master()) return;
     core.now = now;
     core.gate.open();
     impl_->announce();
@@ -285,6 +288,15 @@ PromotionReport Stack::promote(Instant now) {
     std::sort(impl_->announcements_due.begin(), impl_->announcements_due.end(), std::greater<>());
     core.mode = Mode::master;
     core.promoted_at = now;
+}
+
+PromotionReport Stack::promote(Instant now) {
+    Core& core = impl_->core;
+    PromotionReport report;
+    if (impl_->promoted || core.settings.initial_mode == Mode::master) return report;
+    open_gate(now);
+    impl_->promoted = true;
+    core.now = now;
     std::vector<std::pair<std::uint64_t, ConnectionId>> order;
     order.reserve(core.table.size());
     for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {

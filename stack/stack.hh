@@ -56,6 +56,9 @@ class Stack {
     // addresses, makes the listeners live and promotes every connection, the busiest first. Call it once
     // every tap ring has been drained. A second call does nothing.
     PromotionReport promote(Instant now);
+    // The first half of promote(), which does it when nobody did: gate, announcement, listeners. Call
+    // promote() before the next frame. For several instances of one host: none promotes before one announced.
+    void open_gate(Instant now);
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
