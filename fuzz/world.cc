@@ -183,6 +183,7 @@ void World::writable(ConnectionId id) {
 
 void World::closed(ConnectionId id, stack::CloseReason) {
     if (open_ && open_->id == id) open_.reset();
+    advertised_edge_.reset();  // TIME-WAIT has no window to speak of
 }
 
 void World::check() {

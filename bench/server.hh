@@ -1,0 +1,72 @@
+// The stack under measurement with its application, and the clients that it serves.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "bench/clients.hh"
+#include "stack/stack.hh"
+
+namespace understudy::bench {
+
+// What the application does with what it gets.
+enum class Behaviour : std::uint8_t {
+    discard,
+    answer,  // as many bytes back, at once
+};
+
+class Server final : private stack::FrameSink, private stack::ConnectionEvents, private stack::RandomSource {
+  public:
+    // Opens `connections` connections; none holds a buffer afterwards.
+    explicit Server(std::size_t connections);
+
+    std::size_t connections() const { return connections_; }
+    // Bytes held for the connections, tables included, when all were open and idle.
+    std::size_t idle_bytes() const { return idle_bytes_; }
+
+    Clients clients;
+    Behaviour behaviour = Behaviour::discard;
+
+    // Turns of a poll loop, one for each burst of the frames and calls that were added, at most batch_size of
+    // each; returns the seconds of processor time that they took.
+    double poll();
+    void add_segment(std::size_t client, std::uint8_t flags, std::uint32_t payload_length);
+    // Called in the turns of the next poll().
+    void send(std::size_t client, std::uint32_t length) { sends_.emplace_back(client, length); }
+    std::size_t random_client();
+    // Opens connections, at most batch_size; returns the seconds.
+    double open(std::span<const std::size_t> which);
+
+    std::uint64_t frames_sent() const { return frames_sent_; }
+    const stack::Counters& counters() const { return stack_->counters(); }
+
+  private:
+    std::span<std::byte> reserve(std::size_t length) override;
+    void commit() override;
+    std::uint64_t next() override;
+    void accepted(stack::ConnectionId id, const stack::Endpoint& client, const stack::Endpoint&) override;
+    void connected(stack::ConnectionId) override {}
+    std::size_t received(stack::ConnectionId id, std::span<const std::byte> bytes) override;
+    void peer_closed(stack::ConnectionId id) override { stack_->shutdown_send(id, now_); }
+    void writable(stack::ConnectionId) override {}
+    void closed(stack::ConnectionId, stack::CloseReason) override {}
+
+    std::uint32_t tsval() const;
+
+    std::size_t connections_;
+    std::size_t idle_bytes_ = 0;
+    std::vector<stack::ConnectionId> ids_;
+    std::vector<std::pair<std::size_t, std::uint32_t>> sends_;
+    std::vector<std::array<std::byte, max_frame>> buffers_;
+    std::vector<stack::ReceivedFrame> frames_;
+    std::array<std::byte, max_frame> out_;
+    std::vector<std::byte> payload_;
+    bool handshakes_ = false;
+    std::uint64_t frames_sent_ = 0;
+    std::uint64_t random_ = 1;
+    stack::Instant now_ = stack::Instant(std::chrono::hours(1));
+    std::unique_ptr<stack::Stack> stack_;
+};
+
+}  // namespace understudy::bench
