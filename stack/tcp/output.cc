@@ -75,7 +75,8 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
 bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin, bool push = false) {
     const Seq end = seq + length + (fin ? 1 : 0);
     std::uint8_t flags = fin ? TcpFlags::fin : 0;
-    if (length != 0 && (push || seq + length == c.send_queue.end())) flags |= TcpFlags::psh;
+    if (length != 0 && (push || (seq + length == c.send_queue.end() && !c.more_coming)))
+        flags |= TcpFlags::psh;
     if (!send_segment(core, c, seq, length, flags)) return false;
     if (seq < c.snd_max) {
         ++core.counters.tcp_retransmitted;
@@ -96,7 +97,7 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
 // Whether the small rest of what was written waits for more (RFC 9293 3.7.4): with Minshall's change, only
 // while another small segment is on its way.
 bool waits_for_more(const Connection& c) {
-    return c.cork || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
+    return c.cork || c.more_coming || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
 }
 
 // True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).

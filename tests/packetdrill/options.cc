@@ -160,11 +160,52 @@ int Sockets::set_option(int fd, int level, int name, const void* value, socklen_
         socket->options.erase({level, name});
     else
         socket->options[{level, name}] = std::move(bytes);
-    apply_option(*socket, level, name);
+    if (level == IPPROTO_TCP && name == TCP_QUICKACK && socket->id)
+        world_.stack().acknowledge(*socket->id, number != 0, world_.now());
+    apply_options(*socket);
     return 0;
 }
 
-// The stack has no options of one connection yet: they are kept and shown.
-void Sockets::apply_option(Socket&, int, int) {}
+stack::ConnectionOptions Sockets::connection_options(const Socket& socket) const {
+    using std::chrono::milliseconds;
+    using std::chrono::seconds;
+    stack::ConnectionOptions options = world_.settings().tcp.options;
+    const auto number = [&](int level, int name) -> std::optional<int> {
+        const auto found = socket.options.find({level, name});
+        if (found == socket.options.end()) return std::nullopt;
+        int value = 0;
+        std::memcpy(&value, found->second.data(), std::min(sizeof value, found->second.size()));
+        return value;
+    };
+    options.nodelay = number(IPPROTO_TCP, TCP_NODELAY).value_or(0) != 0;
+    options.cork = number(IPPROTO_TCP, TCP_CORK).value_or(0) != 0;
+    options.keepalive = number(SOL_SOCKET, SO_KEEPALIVE).value_or(0) != 0;
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPIDLE)) options.keepalive_idle = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPINTVL)) options.keepalive_interval = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPCNT))
+        options.keepalive_count = static_cast<std::uint8_t>(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_USER_TIMEOUT)) options.user_timeout = milliseconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_LINGER2); value && *value >= 0)
+        options.fin_wait_2_timeout = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_MAXSEG))
+        options.max_segment = static_cast<std::uint16_t>(*value);
+    if (const auto value = number(SOL_SOCKET, SO_RCVBUF))
+        options.receive_buffer_bytes = static_cast<std::uint32_t>(*value);
+    const auto linger_option = socket.options.find({SOL_SOCKET, SO_LINGER});
+    if (linger_option != socket.options.end() && linger_option->second.size() >= sizeof(linger)) {
+        linger value{};
+        std::memcpy(&value, linger_option->second.data(), sizeof value);
+        options.abort_on_close = value.l_onoff != 0 && value.l_linger == 0;
+    }
+    return options;
+}
+
+void Sockets::apply_options(const Socket& socket) {
+    const stack::ConnectionOptions options = connection_options(socket);
+    if (socket.id) world_.stack().set_options(*socket.id, options, world_.now());
+    if (socket.phase != Phase::listening) return;
+    for (const stack::Endpoint& endpoint : listening_endpoints(socket))
+        world_.stack().set_service_options(endpoint, options);
+}
 
 }  // namespace understudy::packetdrill

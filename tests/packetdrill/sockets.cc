@@ -99,7 +99,7 @@ void from_endpoint(const Endpoint& endpoint, int domain, sockaddr* address, sock
 }
 
 Sockets::Sockets(std::string_view flags) : world_(flags, *this) {
-    world_.after_step = [this] { tell_writers(); };
+    world_.after_step = [this] { tell_progress(); };
 }
 
 Sockets::SocketPtr Sockets::find(int fd) const {
@@ -213,6 +213,7 @@ int Sockets::listen(int fd, int backlog) {
     for (const Endpoint& endpoint : listening_endpoints(*socket))
         if (!world_.stack().listen(endpoint)) return -EADDRINUSE;
     socket->phase = Phase::listening;
+    apply_options(*socket);
     return 0;
 }
 
@@ -281,13 +282,12 @@ int Sockets::connect(int fd, const sockaddr* address, socklen_t length, Lock& lo
             socket->has_address = true;
         }
         socket->remote = *endpoint;
-        const auto id = world_.stack().connect(socket->local, socket->remote, peer_link, world_.now());
+        const auto id = world_.stack().connect(socket->local, socket->remote, peer_link, world_.now(),
+                                               connection_options(*socket));
         if (!id) return -EADDRNOTAVAIL;
         attach(socket, *id);
         socket->phase = Phase::connecting;
         socket->had_connection = true;
-        for (const auto& [key, value] : socket->options)
-            apply_option(*socket, key.first, key.second);
         world_.wake_ready(lock);
         if (socket->non_blocking) return -EINPROGRESS;
     }
@@ -394,7 +394,8 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
         const std::size_t step = std::min<std::size_t>(socket->ledger.room(before), bytes.size() - done);
         if (step != 0) {
             socket->ledger.written(static_cast<std::uint32_t>(step), before);
-            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now());
+            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now(),
+                                        (flags & MSG_MORE) != 0 || done + step < bytes.size());
         }
         world_.wake_ready(lock);
         if (done == bytes.size()) break;
@@ -473,19 +474,11 @@ void Sockets::release(const SocketPtr& socket) {
     }
     if (!socket->id) return;
     const ConnectionId id = *socket->id;
-    const auto linger_option = socket->options.find({SOL_SOCKET, SO_LINGER});
-    struct linger linger {};
-    if (linger_option != socket->options.end())
-        std::memcpy(&linger, linger_option->second.data(),
-                    std::min(sizeof linger, linger_option->second.size()));
-    const bool hard = linger.l_onoff != 0 && linger.l_linger == 0;
-    // RFC 2525 2.17: bytes that nobody will read are not silently lost.
-    if (hard || socket->phase == Phase::connecting || unread(*socket) != 0) {
-        world_.stack().abort(id, world_.now());
-        return;
-    }
     socket->read_shut = true;
-    world_.stack().shutdown_send(id, world_.now());
+    if (socket->phase == Phase::connecting)
+        world_.stack().abort(id, world_.now());
+    else
+        world_.stack().close(id, world_.now());
 }
 
 int Sockets::close(int fd, Lock& lock) {
@@ -496,20 +489,19 @@ int Sockets::close(int fd, Lock& lock) {
     for (auto& [epoll_fd, epoll] : epolls_)
         epoll.erase(fd);
     ::close(fd);
+    const auto id = socket->id;
     release(socket);
     world_.wake_ready(lock);
     const auto linger_option = socket->options.find({SOL_SOCKET, SO_LINGER});
-    if (linger_option == socket->options.end() || socket->non_blocking || !socket->id) return 0;
+    if (linger_option == socket->options.end() || socket->non_blocking || !id) return 0;
     struct linger linger {};
     std::memcpy(&linger, linger_option->second.data(), std::min(sizeof linger, linger_option->second.size()));
     if (linger.l_onoff == 0 || linger.l_linger == 0) return 0;
-    const auto ready = [&] {
-        using stack::State;
-        if (!socket->id) return true;
-        const State state = snapshot(*socket).state;
-        return state == State::fin_wait_2 || state == State::time_wait;
+    const auto is_acknowledged = [&] {
+        const auto s = world_.stack().snapshot(*id);
+        return !s || s->state == stack::State::fin_wait_2 || s->state == stack::State::time_wait;
     };
-    world_.wait(lock, ready, world_.now() + std::chrono::seconds(linger.l_linger));
+    world_.wait(lock, is_acknowledged, world_.now() + std::chrono::seconds(linger.l_linger));
     return 0;
 }
 
@@ -538,8 +530,11 @@ int Sockets::shutdown(int fd, int how, Lock& lock) {
     return 0;
 }
 
-void Sockets::tell_writers() {
+void Sockets::tell_progress() {
     for (const auto& [id, socket] : by_id_) {
+        // The stack offers bytes once; later ones only add to what waits.
+        const auto received = snapshot(*socket).bytes_received;
+        if (std::exchange(socket->seen_received, received) != received) ++socket->input_edges;
         if (!socket->lacks_room || socket->phase != Phase::connected) continue;
         const auto s = snapshot(*socket);
         socket->ledger.expand(
@@ -565,8 +560,6 @@ void Sockets::accepted(ConnectionId id, const Endpoint& client, const Endpoint& 
         child->options = listener->options;
         child->ledger = listener->ledger;
         attach(child, id);
-        for (const auto& [key, value] : child->options)
-            apply_option(*child, key.first, key.second);
         listener->waiting.push_back(std::move(child));
         ++listener->input_edges;
         return;

@@ -9,6 +9,8 @@
 namespace understudy::packetdrill {
 namespace {
 
+using stack::Duration;
+
 std::string trimmed(std::string_view text) {
     const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '"'; };
     while (!text.empty() && is_space(text.front()))
@@ -16,14 +18,6 @@ std::string trimmed(std::string_view text) {
     while (!text.empty() && is_space(text.back()))
         text.remove_suffix(1);
     return std::string(text);
-}
-
-// RFC 7323 2.3, as Linux chooses it: the smallest scale that lets 16 bits name the largest buffer.
-std::uint8_t scale_for(std::int64_t bytes) {
-    std::uint8_t scale = 0;
-    while (scale < 14 && (bytes >> scale) > 65535)
-        ++scale;
-    return scale;
 }
 
 constexpr const char* namespace_folder = "/proc/sys/net/ipv4/";
@@ -106,13 +100,22 @@ std::int64_t Sysctls::number(std::string_view name, std::int64_t otherwise, unsi
 
 void Sysctls::apply(stack::Settings& settings) const {
     stack::TcpSettings& tcp = settings.tcp;
-    const std::int64_t largest_receive = number("net.ipv4.tcp_rmem", 15 << 20, 2);
-    tcp.window_scale =
-        number("net.ipv4.tcp_window_scaling", 1) != 0 ? scale_for(largest_receive) : std::uint8_t{0};
+    const auto seconds = [&](const char* name, Duration otherwise) {
+        const auto value = number(name, -1);
+        return value < 0 ? otherwise : std::chrono::seconds(value);
+    };
+    // The public scripts set these buffers first of all.
+    tcp.receive_buffer_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 540000, 1));
+    tcp.receive_buffer_max_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 15 << 20, 2));
     tcp.timestamps = number("net.ipv4.tcp_timestamps", tcp.timestamps) != 0;
     tcp.sack = number("net.ipv4.tcp_sack", tcp.sack) != 0;
     tcp.syn_retries =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(number("net.ipv4.tcp_syn_retries", 6), 0, 127));
+    tcp.fin_wait_2_timeout = seconds("net.ipv4.tcp_fin_timeout", tcp.fin_wait_2_timeout);
+    tcp.options.keepalive_idle = seconds("net.ipv4.tcp_keepalive_time", tcp.options.keepalive_idle);
+    tcp.options.keepalive_interval = seconds("net.ipv4.tcp_keepalive_intvl", tcp.options.keepalive_interval);
+    tcp.options.keepalive_count =
+        static_cast<std::uint8_t>(number("net.ipv4.tcp_keepalive_probes", tcp.options.keepalive_count));
 }
 
 }  // namespace understudy::packetdrill
