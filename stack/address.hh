@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -49,6 +50,11 @@ struct IpAddress {
                std::uint32_t{octets[14]} << 8 | octets[15];
     }
     friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
+    // Compared for every frame: as two words.
+    friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
+        using Words = std::array<std::uint64_t, 2>;
+        return std::bit_cast<Words>(a.octets) == std::bit_cast<Words>(b.octets);
+    }
 };
 
 // Dotted quad for IPv4, RFC 5952 form for IPv6. parse_ip_address takes both.

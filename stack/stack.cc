@@ -39,6 +39,11 @@ struct Stack::Impl {
     Core core;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
 
+    // Of the burst at hand; too large to begin anew with each.
+    std::array<Segment, FlowTable::max_burst> segments;
+    std::array<FlowKey, FlowTable::max_burst> keys;
+    std::array<std::uint32_t, FlowTable::max_burst> found;
+
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
     std::optional<Segment> read_frame(const ReceivedFrame& frame);
@@ -52,9 +57,6 @@ struct Stack::Impl {
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
-    std::array<Segment, FlowTable::max_burst> segments;
-    std::array<FlowKey, FlowTable::max_burst> keys;
-    std::array<std::uint32_t, FlowTable::max_burst> found;
     std::size_t count = 0;
     for (const ReceivedFrame& frame : burst) {
         if (auto segment = read_frame(frame)) {
@@ -63,6 +65,8 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
         }
     }
     core.table.flows().find_burst(std::span(keys).first(count), found);
+    for (std::size_t i = 0; i < count; ++i)
+        if (found[i] != FlowTable::none) core.prefetch(found[i]);
     const std::uint64_t version = core.table.flows().version();
     for (std::size_t i = 0; i < count; ++i) {
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
@@ -250,8 +254,11 @@ void Stack::advance(Instant now) {
         due.pop_back();
         impl_->announce();
     }
-    for (const std::uint32_t index : core.collect_due()) {
-        Connection& c = core.table.at(index);
+    const std::vector<std::uint32_t>& expired = core.collect_due();
+    constexpr std::size_t ahead = 8;
+    for (std::size_t i = 0; i < expired.size(); ++i) {
+        if (i + ahead < expired.size()) core.prefetch(expired[i + ahead]);
+        Connection& c = core.table.at(expired[i]);
         if (!c.in_use) continue;
         Core::Batch batch(core);
         tcp::on_timer(core, c);
