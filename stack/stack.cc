@@ -46,7 +46,8 @@ struct Stack::Impl {
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    std::optional<Segment> read_frame(const ReceivedFrame& frame);
+    // True when the frame is a segment for a connection; it is then read into `segment`.
+    bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
@@ -59,10 +60,10 @@ struct Stack::Impl {
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     std::size_t count = 0;
     for (const ReceivedFrame& frame : burst) {
-        if (auto segment = read_frame(frame)) {
-            keys[count] = core.key_of(segment->remote, segment->local);
-            segments[count++] = *segment;
-        }
+        Segment& segment = segments[count];
+        segment = Segment{};
+        if (!read_frame(frame, segment)) continue;
+        keys[count++] = core.key_of(segment.remote, segment.local);
     }
     core.table.flows().find_burst(std::span(keys).first(count), found);
     for (std::size_t i = 0; i < count; ++i)
@@ -75,53 +76,53 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     }
 }
 
-std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
+bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
         ++counters.drop_silent;  // ARP included: the address is the primary's
-        return std::nullopt;
+        return false;
     }
     const auto link = wire::parse_ethernet(frame.bytes);
     if (!link) {
         ++counters.drop_malformed_ethernet;
-        return std::nullopt;
+        return false;
     }
     if (frame.source == Source::service && link->destination != core.settings.link_address &&
         !link->destination.is_group()) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (link->type == wire::EtherType::arp && frame.source == Source::service) {
         on_arp(frame.bytes.subspan(wire::ethernet_header_length));
-        return std::nullopt;
+        return false;
     }
     if (link->type != wire::EtherType::ipv4) {
         ++counters.drop_ether_type;
-        return std::nullopt;
+        return false;
     }
     const auto packet = read_ip(frame, *link, counters);
-    if (!packet) return std::nullopt;
+    if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
         ++counters.drop_ip_protocol;
-        return std::nullopt;
+        return false;
     }
-    auto segment = read_tcp(*packet, frame.source, core.settings.shadow, counters);
+    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (segment && frame.source != Source::service && !core.is_service(segment->local)) {
+    if (frame.source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
-        return std::nullopt;
+        return false;
     }
-    return segment;
+    return true;
 }
 
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {

@@ -1,31 +1,39 @@
 #include "stack/wire/checksum.hh"
 
 namespace understudy::stack::wire {
+namespace {
+__extension__ using Wide = unsigned __int128;
+}
 
 std::uint64_t checksum_add(Bytes bytes, std::uint64_t initial) {
     // Summed in host order and swapped at the end: the one's complement sum commutes with byte order (RFC
-    // 1071 2). Two words a step, in halves: no sum carries out of 64 bits, and none waits for the one before.
-    std::uint64_t low = 0, high = 0;
+    // 1071 2). Words of 64 bits, their carries counted in the upper half.
+    Wide wide = 0;
     const std::byte* p = bytes.data();
     std::size_t left = bytes.size();
     const auto load = [](const std::byte* from, auto word) {
         std::memcpy(&word, from, sizeof word);
         return word;
     };
-    for (; left >= 16; p += 16, left -= 16) {
-        const auto a = load(p, std::uint64_t{}), b = load(p + 8, std::uint64_t{});
-        low += (a & 0xffffffff) + (b & 0xffffffff);
-        high += (a >> 32) + (b >> 32);
+    for (; left >= 32; p += 32, left -= 32) {
+        wide += load(p, std::uint64_t{});
+        wide += load(p + 8, std::uint64_t{});
+        wide += load(p + 16, std::uint64_t{});
+        wide += load(p + 24, std::uint64_t{});
     }
-    std::uint64_t sum = checksum_fold(low) + std::uint64_t{checksum_fold(high)};
-    for (; left >= 4; p += 4, left -= 4)
+    for (; left >= 8; p += 8, left -= 8)
+        wide += load(p, std::uint64_t{});
+    const auto low = static_cast<std::uint64_t>(wide);
+    std::uint64_t sum = (low & 0xffffffff) + (low >> 32) + static_cast<std::uint64_t>(wide >> 64);
+    if ((left & 4) != 0) {
         sum += load(p, std::uint32_t{});
-    if (left >= 2) {
+        p += 4;
+    }
+    if ((left & 2) != 0) {
         sum += load(p, std::uint16_t{});
         p += 2;
-        left -= 2;
     }
-    if (left != 0) sum += load8(p);
+    if ((left & 1) != 0) sum += load8(p);
     return initial + __builtin_bswap16(checksum_fold(sum));
 }
 
