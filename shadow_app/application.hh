@@ -1,9 +1,9 @@
 // The native application interface: a program that runs to completion on the stack's core.
 //
-// One Application object serves every connection of one service. The same object runs over the shadow stack
-// (stack_host.hh) and over kernel sockets (understudy-twin), so that a primary and its replica can run one
-// code. Nothing here may read a clock, a random source or a file: equal input must give equal output (the
-// determinism contract of docs/architecture.md).
+// One Application object serves every connection of one service that its core has. The same object runs over
+// the shadow stack (stack_host.hh) and over kernel sockets (understudy-twin), so that a primary and its
+// replica can run one code. Nothing here may read a clock, a random source or a file: equal input must give
+// equal output (the determinism contract of docs/architecture.md).
 #pragma once
 
 #include <cstddef>
@@ -56,6 +56,9 @@ class Connection {
 class Application {
   public:
     virtual ~Application() = default;
+    // Its answers on one connection depend on what came on others: its input must arrive in one order, so one
+    // core serves all its connections (rules.md 2). Else there is one object a core.
+    virtual bool needs_input_order() const { return false; }
     virtual void accepted(Connection&) {}
     // In-order input. Returns how many bytes were taken; the rest is offered again after resume_receive().
     virtual std::size_t received(Connection& connection, std::span<const std::byte> bytes) = 0;

@@ -78,6 +78,11 @@ std::optional<Instant> StackHost::next_deadline() const {
     return std::min(*of_stack, *of_timers);
 }
 
+void StackHost::open_gate(Instant now) {
+    now_ = timer_base_ = now;
+    stack_->open_gate(now);
+}
+
 stack::PromotionReport StackHost::promote(Instant now) {
     now_ = timer_base_ = now;
     const stack::PromotionReport report = stack_->promote(now);

@@ -62,6 +62,7 @@ class StackHost final : public stack::ConnectionEvents {
     void receive(std::span<const stack::ReceivedFrame> burst, Instant now);
     void advance(Instant now);
     std::optional<Instant> next_deadline() const;
+    void open_gate(Instant now);
     stack::PromotionReport promote(Instant now);
 
     // Active open. `application` hears accepted() when it is established, and closed() in any case; it must

@@ -22,7 +22,10 @@ const Settings& validated(const Settings& settings) {
     };
     require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
     require(settings.max_connections > 0, "max_connections must be at least 1");
-    require(settings.tcp.window_scale <= 14, "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.window_scale <= 14 || settings.tcp.window_scale == automatic_window_scale,
+            "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
+            "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     for (const Endpoint& service : settings.services)
@@ -38,6 +41,7 @@ struct Stack::Impl {
 
     Core core;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
+    bool promoted = false;
 
     // Of the burst at hand; too large to begin anew with each.
     std::array<Segment, FlowTable::max_burst> segments;
@@ -146,6 +150,7 @@ void Stack::Impl::on_arp(wire::Bytes bytes) {
     }
     if (arp->operation != wire::ArpOperation::request || !core.local_address_index(arp->target)) return;
     if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
+    if (!core.settings.speaks_for_host) return;
     send_arp(arp->sender_link, {wire::ArpOperation::reply, core.settings.link_address, arp->target,
                                 arp->sender_link, arp->sender});
     ++core.counters.arp_replies_sent;
@@ -169,6 +174,7 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
         ++core.counters.drop_icmp_type;
         return;
     }
+    if (!core.settings.speaks_for_host) return;
     const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
     const auto reply = core.gate.reserve(offset + packet.payload.size());
     if (reply.empty()) return;
@@ -191,6 +197,7 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
 // Gratuitous ARP in both forms (paper section IV.C): the request is always taken, the reply satisfies
 // receivers that only listen to replies.
 void Stack::Impl::announce() {
+    if (!core.settings.speaks_for_host) return;
     for (const IpAddress& address : core.local_addresses()) {
         for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
             send_arp(LinkAddress::broadcast(),
@@ -279,10 +286,9 @@ Mode Stack::mode() const {
     return impl_->core.mode;
 }
 
-PromotionReport Stack::promote(Instant now) {
+void Stack::open_gate(Instant now) {
     Core& core = impl_->core;
-    PromotionReport report;
-    if (impl_->is_master()) return report;
+    if (impl_->is_master()) return;
     core.now = now;
     core.gate.open();
     impl_->announce();
@@ -290,6 +296,15 @@ PromotionReport Stack::promote(Instant now) {
     std::sort(impl_->announcements_due.begin(), impl_->announcements_due.end(), std::greater<>());
     core.mode = Mode::master;
     core.promoted_at = now;
+}
+
+PromotionReport Stack::promote(Instant now) {
+    Core& core = impl_->core;
+    PromotionReport report;
+    if (impl_->promoted || core.settings.initial_mode == Mode::master) return report;
+    open_gate(now);
+    impl_->promoted = true;
+    core.now = now;
     std::vector<std::pair<std::uint64_t, ConnectionId>> order;
     order.reserve(core.table.size());
     for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
@@ -366,6 +381,30 @@ void Stack::close(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     if (Connection* c = impl_->core.table.find(id)) tcp::app_close(impl_->core, *c);
+}
+
+void Stack::set_options(ConnectionId id, const ConnectionOptions& options, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_set_options(impl_->core, *c, options);
+}
+
+std::optional<ConnectionOptions> Stack::options(ConnectionId id) const {
+    const Connection* c = impl_->core.table.find(id);
+    if (c == nullptr) return std::nullopt;
+    return tcp::options_of(impl_->core, *c);
+}
+
+bool Stack::set_service_options(const Endpoint& service, const ConnectionOptions& options) {
+    tcp::Listener* listener = impl_->core.listener(service);
+    if (listener != nullptr) listener->options = options;
+    return listener != nullptr;
+}
+
+void Stack::acknowledge(ConnectionId id, bool quickly, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_acknowledge(impl_->core, *c, quickly);
 }
 
 void Stack::abort(ConnectionId id, Instant now) {

@@ -14,6 +14,7 @@
 #include "stack/address.hh"
 #include "stack/counters.hh"
 #include "stack/interfaces.hh"
+#include "stack/options.hh"
 #include "stack/settings.hh"
 #include "stack/snapshot.hh"
 #include "stack/time.hh"
@@ -55,6 +56,9 @@ class Stack {
     // addresses, makes the listeners live and promotes every connection, the busiest first. Call it once
     // every tap ring has been drained. A second call does nothing.
     PromotionReport promote(Instant now);
+    // The first half of promote(), which does it when nobody did: gate, announcement, listeners. Call
+    // promote() before the next frame. For several instances of one host: none promotes before one announced.
+    void open_gate(Instant now);
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
@@ -76,6 +80,14 @@ class Stack {
     // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not read;
     // input that comes later is answered with RST. closed() is raised before this returns.
     void close(ConnectionId id, Instant now);
+    // Replaces the connection's options; nothing for a dead id.
+    void set_options(ConnectionId id, const ConnectionOptions& options, Instant now);
+    std::optional<ConnectionOptions> options(ConnectionId id) const;
+    // What connections that `service` accepts from now on begin with. False when it is no service.
+    bool set_service_options(const Endpoint& service, const ConnectionOptions& options);
+    // TCP_QUICKACK: sends a waiting acknowledgement and no longer waits for answers to carry them; `false`
+    // waits for them.
+    void acknowledge(ConnectionId id, bool quickly, Instant now);
     // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
     void abort(ConnectionId id, Instant now);
     // Offers queued input again and opens the window.

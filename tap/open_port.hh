@@ -10,6 +10,7 @@ namespace understudy::tap {
 
 struct PortOptions {
     bool promiscuous = false;  // also take frames for other link-level addresses
+    std::size_t queues = 1;    // wanted, one for each core; a port may have fewer
 };
 
 // `spec` is one of

@@ -114,7 +114,8 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
                c.snd_wnd == old_window && !mirrored) {
         on_duplicate_ack(core, c);
     }
-    if (c.snd_wnd == 0 && !c.detached) c.progress_at = core.now;  // a peer that answers probes is never given up
+    if (c.snd_wnd == 0 && !c.detached)
+        c.progress_at = core.now;  // a peer that answers probes is never given up
     if (old_window == 0 && c.snd_wnd != 0 && c.flight() == 0) c.retransmit_at = never;  // the probes end
     return true;
 }

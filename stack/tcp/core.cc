@@ -56,8 +56,10 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       noise(random.next()),
       congestion(new_reno),
       mode(s.initial_mode),
-      local_addresses_(distinct_addresses(s)),
-      services_(s.services) {}
+      local_addresses_(distinct_addresses(s)) {
+    for (const Endpoint& service : s.services)
+        add_service(service);
+}
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
     for (std::uint32_t i = 0; i < local_addresses_.size(); ++i)
@@ -66,15 +68,22 @@ std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address)
 }
 
 bool Core::is_service(const Endpoint& endpoint) const {
-    return std::find(services_.begin(), services_.end(), endpoint) != services_.end();
+    return std::any_of(listeners_.begin(), listeners_.end(),
+                       [&](const Listener& listener) { return listener.service == endpoint; });
 }
 
 void Core::add_service(const Endpoint& endpoint) {
-    if (!is_service(endpoint)) services_.push_back(endpoint);
+    if (!is_service(endpoint)) listeners_.push_back({endpoint, settings.tcp.options});
 }
 
 void Core::remove_service(const Endpoint& endpoint) {
-    std::erase(services_, endpoint);
+    std::erase_if(listeners_, [&](const Listener& listener) { return listener.service == endpoint; });
+}
+
+Listener* Core::listener(const Endpoint& service) {
+    const auto at = std::find_if(listeners_.begin(), listeners_.end(),
+                                 [&](const Listener& listener) { return listener.service == service; });
+    return at == listeners_.end() ? nullptr : &*at;
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {

@@ -4,8 +4,6 @@
 namespace understudy::stack::tcp {
 namespace {
 
-constexpr std::size_t max_out_of_order_ranges = 64;
-
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
@@ -44,7 +42,7 @@ bool deliver_reassembled(Core& core, Connection& c) {
 void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
     const std::uint32_t budget = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
-    if (!c.out_of_order->insert(begin, bytes, budget, max_out_of_order_ranges)) {
+    if (!c.out_of_order->insert(begin, bytes, budget, core.settings.tcp.max_out_of_order_ranges)) {
         ++core.counters.drop_reassembly_full;
         return;
     }

@@ -55,24 +55,10 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
     return header;
 }
 
-// Moves the advertised edge as far as the buffer allows and returns the window field. The edge never moves
-// back (RFC 9293 3.8.6), and it moves forward only by what is worth a segment (3.8.6.2.2).
-std::uint16_t advertise_window(Connection& c) {
-    const std::uint32_t room = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
-    const Seq wanted = c.rcv_nxt + room;
-    const std::uint32_t step = std::min<std::uint32_t>(c.mss, c.receive_limit / 2);
-    if (wanted > c.rcv_edge && distance(c.rcv_edge, wanted) >= step) c.rcv_edge = wanted;
-    const std::uint32_t window = c.rcv_edge > c.rcv_nxt ? distance(c.rcv_nxt, c.rcv_edge) : 0;
-    const std::uint32_t unit = 1u << c.rcv_scale;
-    const std::uint32_t field = std::min((window + unit - 1) >> c.rcv_scale, 0xffffu);
-    c.rcv_edge = max(c.rcv_edge, c.rcv_nxt + (field << c.rcv_scale));
-    return static_cast<std::uint16_t>(field);
-}
-
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
-    header.window = advertise_window(c);
+    header.window = select_window(c);
     if (c.sack && c.out_of_order != nullptr && payload_length == 0) {
         const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
         header.options.sack_count = static_cast<std::uint8_t>(
@@ -81,10 +67,7 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
               payload_length))
         return false;
-    c.last_ack_sent = c.rcv_nxt;
-    c.unacked_segments = 0;
-    c.ack_now = false;
-    c.ack_at = never;
+    note_ack_sent(core, c);
     return true;
 }
 
@@ -104,13 +87,22 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
         c.rtt_at = core.now;
     }
     if (c.snd_una == c.snd_max) c.progress_at = core.now;
+    if (length != 0) note_data_sent(core, c);
+    if (length != 0 && length < segment_room(c)) c.snd_small = end;
     c.snd_max = max(c.snd_max, end);
     return true;
 }
 
-// True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1, without Nagle's part).
+// Whether the small rest of what was written waits for more (RFC 9293 3.7.4): with Minshall's change, only
+// while another small segment is on its way.
+bool waits_for_more(const Connection& c) {
+    return c.cork || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
+}
+
+// True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).
 bool worth_sending(const Connection& c, std::uint32_t length, std::uint32_t queued) {
-    return length == queued || length >= segment_room(c) || length >= c.max_snd_wnd / 2;
+    if (length >= segment_room(c)) return true;
+    return length == queued ? !waits_for_more(c) : length >= c.max_snd_wnd / 2;
 }
 
 void await_acknowledgement(Core& core, Connection& c) {
@@ -189,8 +181,10 @@ void send_handshake(Core& core, Connection& c) {
     wire::TcpHeader header =
         header_for(core, c, c.iss, answer ? TcpFlags::syn | TcpFlags::ack : TcpFlags::syn);
     // The window of a SYN is never scaled (RFC 7323 2.2).
-    header.window = static_cast<std::uint16_t>(std::min<std::uint32_t>(c.receive_limit, 0xffff));
-    header.options.mss = core.settings.tcp.mss;
+    const std::uint32_t mss = offered_mss(core, c);
+    const std::uint32_t window = initial_window(core, c, mss - (answer && c.timestamps ? 12 : 0));
+    header.window = static_cast<std::uint16_t>(window);
+    header.options.mss = static_cast<std::uint16_t>(mss);
     header.options.window_scale_present = c.window_scaling;
     header.options.window_scale = c.rcv_scale;
     header.options.sack_permitted = c.sack;

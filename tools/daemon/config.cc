@@ -1,6 +1,8 @@
 #include "tools/daemon/config.hh"
 
 #include "shadow_app/registry.hh"
+#include "tap/flow_spread.hh"
+#include "tap/frame_ring.hh"
 #include "tools/common/program.hh"
 #include "tools/control/server.hh"
 
@@ -80,6 +82,13 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--poll-max-sleep-us", o.poll_max_sleep_us, "bound of the adaptive sleep")
         ->capture_default_str()
         ->check(CLI::Range(1, 100000));
+    app.add_option("--cores", o.cores, "data-plane threads, each with its own share of the connections")
+        ->capture_default_str()
+        ->check(CLI::Range(std::size_t{1}, tap::FlowSpread::max_cores));
+    app.add_option("--core-ring-kib", o.core_ring_kib,
+                   "room of each ring for frames on their way from one core to another")
+        ->capture_default_str()
+        ->check(CLI::Range(tap::FrameRing::min_bytes >> 10, std::size_t{1} << 20));
     app.add_option("--dpdk-args", o.dpdk_args,
                    "arguments of DPDK's environment, instead of the built-in choice");
     app.add_option("--max-connections", o.max_connections, "most connections held at once")
@@ -120,6 +129,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.stack.shadow.cover_inferred = o.cover_inferred;
     config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;
     config.poll_max_sleep = std::chrono::microseconds(o.poll_max_sleep_us);
+    config.cores = o.cores;
+    config.core_ring_bytes = o.core_ring_kib << 10;
     config.control = o.control;
     config.event_log = o.event_log;
     config.record = o.record;

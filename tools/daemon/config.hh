@@ -35,6 +35,8 @@ struct DaemonOptions {
     std::filesystem::path record;
     std::string poll = "adaptive";
     std::uint32_t poll_max_sleep_us = 500;
+    std::size_t cores = 1;
+    std::size_t core_ring_kib = 2048;
     std::string dpdk_args;
     std::uint32_t max_connections = 1 << 16;
     double hole_grace_ms = 50;
@@ -63,6 +65,8 @@ struct DaemonConfig {
     stack::Settings stack;  // link_address is set once the service port is open
     PollMode poll = PollMode::adaptive;
     std::chrono::microseconds poll_max_sleep{500};
+    std::size_t cores = 1;
+    std::size_t core_ring_bytes = 0;
     std::filesystem::path control;
     std::filesystem::path event_log;  // empty: in memory only
     std::filesystem::path record;     // empty: none

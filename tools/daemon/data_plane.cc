@@ -1,11 +1,6 @@
 #include "tools/daemon/data_plane.hh"
 
-#include <sodium/randombytes.h>
-#include <sys/prctl.h>
-
 #include <algorithm>
-#include <array>
-#include <ctime>
 #include <stdexcept>
 
 #include "shadow_app/registry.hh"
@@ -13,198 +8,117 @@
 namespace understudy::tools {
 namespace {
 
-using stack::Instant;
+std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
+                                                          const std::string& name) {
+    auto application =
+        settings.make_application ? settings.make_application(name) : shadow_app::make_application(name);
+    if (application == nullptr)
+        throw std::invalid_argument("no application is named \"" + name + "\": use one of " +
+                                    shadow_app::application_names());
+    return application;
+}
 
-// No takeover waits longer than this for a tap that never runs empty; what is left is read afterwards.
-constexpr std::size_t max_drained_frames = 1 << 17;
-constexpr unsigned long timer_slack_ns = 1000;
+// Services whose input must keep one order, each on one core; core 0 has enough to do.
+tap::FlowSpreadSettings spread_settings(const DataPlane::Settings& settings) {
+    tap::FlowSpreadSettings spread{.cores = settings.cores, .pinned = {}};
+    if (settings.cores < 2) return spread;
+    for (const auto& [endpoint, name] : settings.applications)
+        if (make_application(settings, name)->needs_input_order())
+            spread.pinned.emplace_back(tap::ServiceEndpoint{endpoint.address.octets, endpoint.port},
+                                       1 + spread.pinned.size() % (settings.cores - 1));
+    return spread;
+}
 
-class SystemRandom final : public stack::RandomSource {
-  public:
-    std::uint64_t next() override {
-        std::uint64_t value = 0;
-        randombytes_buf(&value, sizeof value);
-        return value;
-    }
-};
-
-void sleep_for(IdleStrategy::Duration duration) {
-    const timespec time{.tv_sec = 0, .tv_nsec = static_cast<long>(duration.count())};
-    nanosleep(&time, nullptr);
+Core::Settings core_settings(const DataPlane::Settings& settings, std::size_t index) {
+    Core::Settings core;
+    core.index = index;
+    core.stack = settings.stack;
+    const auto cores = static_cast<std::uint32_t>(settings.cores);
+    core.stack.max_connections = (settings.stack.max_connections + cores - 1) / cores;
+    core.stack.speaks_for_host = index == 0;
+    core.classifier = settings.classifier;
+    for (const auto& [endpoint, name] : settings.applications)
+        core.applications.emplace_back(endpoint, make_application(settings, name));
+    core.poll = settings.poll;
+    core.max_sleep = settings.max_sleep;
+    core.clock = settings.clock;
+    return core;
 }
 
 }  // namespace
 
-Instant stack_now() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return Instant(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
 DataPlane::DataPlane(const Settings& settings, std::vector<std::unique_ptr<tap::Port>> taps,
                      std::unique_ptr<tap::Port> service_port)
-    : settings_(settings),
-      taps_(std::move(taps)),
+    : taps_(std::move(taps)),
       service_port_(std::move(service_port)),
-      classifier_(settings.classifier),
-      sink_(*service_port_),
-      random_(std::make_unique<SystemRandom>()),
-      stack_(settings.stack, sink_, host_, *random_) {
-    for (const auto& [endpoint, name] : settings_.applications) {
-        auto application = shadow_app::make_application(name);
-        if (application == nullptr)
-            throw std::invalid_argument("no application is named \"" + name + "\": use one of " +
-                                        shadow_app::application_names());
-        host_.serve(endpoint, *application);
-        applications_.push_back(std::move(application));
+      spread_(spread_settings(settings)),
+      handover_(settings.cores, settings.ring_bytes),
+      takeover_(settings.cores) {
+    for (const auto& tap : taps_)
+        if (tap->queues() > tap_queues(settings))
+            throw std::invalid_argument(tap->spec() + " has " + std::to_string(tap->queues()) +
+                                        " queues: with these cores and applications it must have at most " +
+                                        std::to_string(tap_queues(settings)));
+    if (service_port_->queues() > settings.cores)
+        throw std::invalid_argument(service_port_->spec() + " has more queues than there are cores");
+    for (std::size_t i = 0; i < settings.cores; ++i) {
+        Core::Queues queues;
+        for (const auto& tap : taps_)
+            if (i < tap->queues()) queues.taps.push_back(&tap->queue(i));
+        if (i < service_port_->queues()) queues.service = &service_port_->queue(i);
+        for (std::size_t other = service_port_->queues(); i == 0 && other < settings.cores; ++other)
+            queues.sends_for.push_back(other);
+        cores_.push_back(std::make_unique<Core>(core_settings(settings, i), std::move(queues), spread_,
+                                                handover_, takeover_));
     }
-    host_.attach(stack_);
-    host_.observe_seeds([this](const stack::SeedRecord& record) { on_seed(record); });
 }
 
 DataPlane::~DataPlane() {
     stop();
 }
 
+std::size_t DataPlane::tap_queues(const Settings& settings) {
+    const bool ordered = std::any_of(
+        settings.applications.begin(), settings.applications.end(),
+        [&](const auto& service) { return make_application(settings, service.second)->needs_input_order(); });
+    return ordered ? 1 : settings.cores;
+}
+
 void DataPlane::start() {
-    thread_ = std::thread([this] { loop(); });
+    for (const auto& core : cores_)
+        core->start();
 }
 
 void DataPlane::stop() {
-    stopping_.store(true, std::memory_order_relaxed);
-    if (thread_.joinable()) thread_.join();
+    for (const auto& core : cores_)
+        core->stop();
 }
 
-std::optional<Instant> DataPlane::newest_from_primary() const {
-    const std::int64_t ns = newest_from_primary_ns_.load(std::memory_order_relaxed);
-    if (ns == 0) return std::nullopt;
-    return Instant(std::chrono::nanoseconds(ns));
+bool DataPlane::take_over(Takeover::Report report) {
+    if (!takeover_.request(std::move(report))) return false;
+    for (std::size_t core = 0; core < cores(); ++core)
+        handover_.bell(core).ring();
+    return true;
 }
 
-Instant DataPlane::taps_read_until() const {
-    return Instant(std::chrono::nanoseconds(taps_read_until_ns_.load(std::memory_order_acquire)));
+std::optional<stack::Instant> DataPlane::newest_from_primary() const {
+    std::optional<stack::Instant> newest;
+    for (const auto& core : cores_)
+        newest = std::max(newest, core->newest_from_primary());
+    return newest;
+}
+
+stack::Instant DataPlane::taps_read_until() const {
+    auto until = stack::Instant::max();
+    for (const auto& core : cores_)
+        if (core->has_taps()) until = std::min(until, core->taps_read_until());
+    return until;
 }
 
 std::optional<stack::SeedRecord> DataPlane::next_seed() {
-    stack::SeedRecord record;
-    if (!seeds_.pop(record)) return std::nullopt;
-    return record;
-}
-
-void DataPlane::on_seed(const stack::SeedRecord& record) {
-    if (!seeds_.push(record)) seeds_lost_.fetch_add(1, std::memory_order_relaxed);
-}
-
-void DataPlane::loop() {
-    prctl(PR_SET_NAME, "understudy-core");
-    prctl(PR_SET_TIMERSLACK, timer_slack_ns);
-    for (const auto& tap : taps_)
-        tap->adopt_polling_thread();
-    service_port_->adopt_polling_thread();
-    IdleStrategy idle(settings_.poll, settings_.max_sleep);
-    while (!stopping_.load(std::memory_order_relaxed)) {
-        ++polls_;
-        std::size_t work = 0;
-        const Instant began = stack_now();
-        bool read_all = true;
-        for (const auto& tap : taps_) {
-            const std::size_t count = poll_tap(*tap);
-            work += count;
-            // A full burst may have left frames behind.
-            read_all = read_all && count < burst;
-        }
-        // Released after the time of the newest frame: whoever reads this sees that one too.
-        if (read_all) taps_read_until_ns_.store(began.time_since_epoch().count(), std::memory_order_release);
-        work += poll_service();
-        const Instant now = stack_now();
-        auto deadline = host_.next_deadline();
-        if (deadline && *deadline <= now) {
-            host_.advance(now);
-            ++work;
-            deadline = host_.next_deadline();
-        }
-        work += tasks_.run(*this);
-        service_port_->flush();
-        const auto until = deadline ? *deadline - now : IdleStrategy::Duration(settings_.max_sleep);
-        const auto sleep = idle.after_poll(work != 0, until);
-        if (sleep > IdleStrategy::Duration::zero()) {
-            ++sleeps_;
-            sleep_for(sleep);
-        }
-    }
-    service_port_->flush();
-}
-
-std::size_t DataPlane::poll_tap(tap::Port& port) {
-    std::array<tap::Frame, burst> frames;
-    std::array<stack::ReceivedFrame, burst> received;
-    const std::size_t count = port.receive(frames);
-    if (count == 0) return 0;
-    const Instant now = stack_now();
-    std::size_t wanted = 0;
-    bool primary_lives = false;
-    for (const tap::Frame& frame : std::span(frames).first(count)) {
-        const tap::Classified classified = classifier_.classify(frame);
-        primary_lives = primary_lives || classified.sign_of_life;
-        if (classified.verdict == tap::Verdict::from_client)
-            received[wanted++] = {stack::Source::tap_from_client, frame.bytes, frame.wire_length};
-        else if (classified.verdict == tap::Verdict::from_primary)
-            received[wanted++] = {stack::Source::tap_from_primary, frame.bytes, frame.wire_length};
-    }
-    if (primary_lives)
-        newest_from_primary_ns_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    host_.receive(std::span(received).first(wanted), now);
-    port.release(std::span(frames).first(count));
-    return count;
-}
-
-std::size_t DataPlane::poll_service() {
-    std::array<tap::Frame, burst> frames;
-    std::array<stack::ReceivedFrame, burst> received;
-    const std::size_t count = service_port_->receive(frames);
-    if (count == 0) return 0;
-    for (std::size_t i = 0; i < count; ++i)
-        received[i] = {stack::Source::service, frames[i].bytes, frames[i].wire_length};
-    host_.receive(std::span(received).first(count), stack_now());
-    service_port_->release(std::span(frames).first(count));
-    return count;
-}
-
-TakeoverRecord DataPlane::take_over() {
-    TakeoverRecord record;
-    record.coverage = count_coverage();
-    for (const auto& tap : taps_) {
-        while (record.drained_frames < max_drained_frames) {
-            const std::size_t count = poll_tap(*tap);
-            if (count == 0) break;
-            record.drained_frames += count;
-        }
-    }
-    record.drained_at = stack_now();
-    record.gate_open_at = record.drained_at;
-    record.report = host_.promote(record.gate_open_at);
-    record.promoted_at = stack_now();
-    service_port_->flush();
-    record.announced_at = stack_now();
-    return record;
-}
-
-CoverageCount DataPlane::count_coverage() const {
-    CoverageCount count;
-    std::uint32_t cursor = 0;
-    do {
-        for (const stack::ConnectionSnapshot& c : stack_.snapshots(cursor, 1024)) {
-            if (c.state == stack::State::time_wait) continue;
-            ++count.open;
-            if (c.coverage == stack::Coverage::covered) ++count.covered;
-            if (c.verified) ++count.verified;
-            const auto same = [&](const auto& entry) { return entry.first == c.coverage; };
-            auto entry = std::find_if(count.by_coverage.begin(), count.by_coverage.end(), same);
-            if (entry == count.by_coverage.end()) entry = count.by_coverage.insert(entry, {c.coverage, 0});
-            ++entry->second;
-        }
-    } while (cursor != 0);
-    return count;
+    for (const auto& core : cores_)
+        if (auto seed = core->next_seed()) return seed;
+    return std::nullopt;
 }
 
 }  // namespace understudy::tools

@@ -37,6 +37,10 @@ std::uint64_t unpredictable() {
     return value;
 }
 
+proto::v1::ControlResponse cores_do_not_keep_up() {
+    return error_response(proto::v1::ControlError::TIMED_OUT, "the data plane does not take tasks");
+}
+
 bool uses_dpdk(const std::string& spec) {
     return spec.starts_with("dpdk:");
 }
@@ -46,21 +50,25 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     for (const std::string& tap : config.taps)
         dpdk = dpdk || uses_dpdk(tap);
     if (dpdk) tap::start_dpdk({.arguments = config.dpdk_args});
-    std::vector<std::unique_ptr<tap::Port>> taps;
-    for (const std::string& spec : config.taps)
-        taps.push_back(tap::open_port(spec, {.promiscuous = true}));
-    auto service_port = tap::open_port(config.service_port, {.promiscuous = false});
 
     DataPlane::Settings settings;
+    settings.cores = config.cores;
+    settings.ring_bytes = config.core_ring_bytes;
+    for (const auto& service : config.services)
+        settings.applications.emplace_back(service.endpoint, service.application);
+    std::vector<std::unique_ptr<tap::Port>> taps;
+    for (const std::string& spec : config.taps)
+        taps.push_back(
+            tap::open_port(spec, {.promiscuous = true, .queues = DataPlane::tap_queues(settings)}));
+    auto service_port = tap::open_port(config.service_port, {.promiscuous = false, .queues = config.cores});
+
     settings.stack = config.stack;
     settings.stack.link_address = config.own_link.value_or(stack::LinkAddress{service_port->link_address()});
     settings.stack.mtu = service_port->mtu();
     settings.classifier.primary_link = config.primary_link.octets;
     settings.classifier.extra_filter = config.tap_filter;
-    for (const auto& service : config.services) {
-        settings.applications.emplace_back(service.endpoint, service.application);
+    for (const auto& service : config.services)
         settings.classifier.services.push_back({service.endpoint.address.octets, service.endpoint.port});
-    }
     settings.poll = config.poll;
     settings.max_sleep = config.poll_max_sleep;
     return std::make_unique<DataPlane>(settings, std::move(taps), std::move(service_port));
@@ -102,16 +110,18 @@ Replica::~Replica() {
 void Replica::start() {
     plane_->start();
     schedule_seed_writing();
-    // Ready once the core has been round its loop: the ports are polled from then on.
-    plane_->run([this](DataPlane&) {
+    // Ready once every core has been round its loop: the ports are polled from then on.
+    const auto is_round = [](const Core&) { return true; };
+    plane_->ask_each<char>(is_round, [this](const std::vector<char>&) {
         boost::asio::post(io_, [this] {
             heartbeats_->start();
             watcher_->start();
             EventFields fields = {{"services", nlohmann::ordered_json::array()}};
             for (const auto& service : config_.services)
                 fields["services"].push_back(stack::to_string(service.endpoint) + "=" + service.application);
+            fields["cores"] = plane_->cores();
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
-            fields["filter_engine"] = std::string(plane_->classifier().filter_engine());
+            fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
             events_.add("ready", fields);
             spdlog::info("ready mode=silent services={}", fields["services"].dump());
         });
@@ -173,15 +183,14 @@ void Replica::on_action(const failover::Action& action) {
 void Replica::begin_takeover(const failover::Action& action) {
     const failover::Instant decided_at = action.evidence.at;
     const std::string evidence = failover::to_string(action.evidence);
-    const bool queued = plane_->run([this, decided_at, evidence](DataPlane& plane) {
-        const TakeoverRecord record = plane.take_over();
+    const bool begun = plane_->take_over([this, decided_at, evidence](const TakeoverRecord& record) {
         boost::asio::post(
             io_, [this, record, decided_at, evidence] { report_takeover(record, decided_at, evidence); });
     });
     spdlog::warn("decision evidence=\"{}\"", evidence);
-    if (queued) return;
-    events_.add("takeover_failed", {{"reason", "the data plane does not take tasks"}});
-    spdlog::critical("takeover failed: the data plane does not take tasks; restart understudyd");
+    if (begun) return;
+    events_.add("takeover_failed", {{"reason", "a takeover was begun before"}});
+    spdlog::critical("takeover failed: one was begun before; restart understudyd");
 }
 
 void Replica::report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
@@ -198,12 +207,12 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
                     {"coverage", coverage}});
     events_.add_at(ns(record.drained_at), "drained", {{"frames", record.drained_frames}});
     events_.add_at(ns(record.gate_open_at), "gate_open");
+    events_.add_at(ns(record.announced_at), "announced");
     events_.add_at(ns(record.promoted_at), "promoted",
                    {{"promoted", record.report.promoted},
                     {"reset", record.report.reset},
                     {"half_open", record.report.half_open}});
-    events_.add_at(ns(record.announced_at), "announced");
-    const double took = ms_between(decided_at.time_since_epoch(), record.announced_at.time_since_epoch());
+    const double took = ms_between(decided_at.time_since_epoch(), record.promoted_at.time_since_epoch());
     events_.add("master", {{"takeover_ms", took}});
     spdlog::warn("master promoted={} reset={} half_open={} takeover_ms={:.3f}", record.report.promoted,
                  record.report.reset, record.report.half_open, took);
@@ -246,25 +255,19 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
         case Request::kStatus: {
             proto::v1::StatusResponse status;
             add_control_status(status);
-            run_on_core(
-                [status](DataPlane& plane) {
+            ask_cores<proto::v1::StatusResponse>(
+                [this](const Core& core) { return core_status(*plane_, core); },
+                [status](const std::vector<proto::v1::StatusResponse>& parts) {
                     proto::v1::ControlResponse response;
                     *response.mutable_status() = status;
-                    add_core_status(*response.mutable_status(), plane);
+                    add_core_status(*response.mutable_status(), parts);
                     return response;
                 },
                 done);
             break;
         }
         case Request::kConnections:
-            run_on_core(
-                [cursor = request.connections().cursor(),
-                 limit = request.connections().limit()](DataPlane& plane) {
-                    proto::v1::ControlResponse response;
-                    *response.mutable_connections() = connection_page(plane, cursor, limit);
-                    return response;
-                },
-                done);
+            answer_connections(request.connections(), done);
             break;
         case Request::kCounters: {
             proto::v1::CountersResponse counters;
@@ -276,11 +279,12 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
                     counter.set_help(info.help);
                 }
             add_decision_counters(counters);
-            run_on_core(
-                [counters](DataPlane& plane) {
+            ask_cores<CoreCounters>(
+                core_counters,
+                [counters](const std::vector<CoreCounters>& parts) {
                     proto::v1::ControlResponse response;
                     *response.mutable_counters() = counters;
-                    add_core_counters(*response.mutable_counters(), plane);
+                    add_core_counters(*response.mutable_counters(), parts);
                     return response;
                 },
                 done);
@@ -325,10 +329,31 @@ void Replica::add_decision_counters(proto::v1::CountersResponse& counters) const
     add("probe.refused", probes.refused, "ICMP messages on the links that answer no probe");
 }
 
-void Replica::run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done) {
-    const bool queued = plane_->run([ask = std::move(ask), done](DataPlane& plane) { done(ask(plane)); });
-    if (!queued)
-        done(error_response(proto::v1::ControlError::TIMED_OUT, "the data plane does not take tasks"));
+template <typename Part>
+void Replica::ask_cores(std::function<Part(const Core&)> ask,
+                        std::function<proto::v1::ControlResponse(const std::vector<Part>&)> join,
+                        const Completion& done) {
+    const bool queued = plane_->ask_each<Part>(
+        std::move(ask),
+        [join = std::move(join), done](const std::vector<Part>& parts) { done(join(parts)); });
+    if (!queued) done(cores_do_not_keep_up());
+}
+
+void Replica::answer_connections(const proto::v1::ConnectionsRequest& request, const Completion& done) {
+    const ConnectionCursor cursor(request.cursor());
+    if (cursor.core >= plane_->cores()) {
+        proto::v1::ControlResponse response;
+        response.mutable_connections();
+        done(response);
+        return;
+    }
+    const bool queued = plane_->run(
+        cursor.core, [cursor, limit = request.limit(), cores = plane_->cores(), done](Core& core) {
+            proto::v1::ControlResponse response;
+            *response.mutable_connections() = connection_page(core, cores, cursor, limit);
+            done(response);
+        });
+    if (!queued) done(cores_do_not_keep_up());
 }
 
 void Replica::answer_promote(bool force, Completion done) {

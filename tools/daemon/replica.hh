@@ -42,7 +42,11 @@ class Replica final : public ControlHandler {
     void schedule_seed_writing();
     void write_seeds();
     void answer_promote(bool force, Completion done);
-    void run_on_core(std::function<proto::v1::ControlResponse(DataPlane&)> ask, const Completion& done);
+    void answer_connections(const proto::v1::ConnectionsRequest& request, const Completion& done);
+    template <typename Part>
+    void ask_cores(std::function<Part(const Core&)> ask,
+                   std::function<proto::v1::ControlResponse(const std::vector<Part>&)> join,
+                   const Completion& done);
     void add_decision_counters(proto::v1::CountersResponse& counters) const;
     void add_control_status(proto::v1::StatusResponse& status) const;
 
@@ -59,7 +63,7 @@ class Replica final : public ControlHandler {
     failover::Instant started_at_;
     failover::Instant mode_since_;
     std::string last_evidence_;
-    bool taken_over_ = false;  // the core reported the promotion
+    bool taken_over_ = false;  // the cores reported the promotion
     std::vector<Completion> waiting_promotions_;
 };
 

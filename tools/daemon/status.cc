@@ -27,65 +27,113 @@ void add_port(proto::v1::StatusResponse& status, const tap::Port& port, const ch
     row.set_send_failures(statistics.send_failures);
 }
 
-void add_counter(google::protobuf::RepeatedPtrField<proto::v1::Counter>& counters, const std::string& name,
-                 std::uint64_t value, std::string_view help) {
+using Counters = google::protobuf::RepeatedPtrField<proto::v1::Counter>;
+
+void add_counter(Counters& counters, const std::string& name, std::uint64_t value, std::string_view help) {
     auto& counter = *counters.Add();
     counter.set_name(name);
     counter.set_value(value);
     counter.set_help(std::string(help));
 }
 
-void add_classifier_counters(google::protobuf::RepeatedPtrField<proto::v1::Counter>& counters,
-                             const tap::Classifier& classifier) {
+void add_classifier_counters(Counters& counters, const tap::Classifier& classifier) {
     for (const auto& info : tap::classifier_counter_table())
         add_counter(counters, "tap." + std::string(info.name), classifier.counters().*info.value, info.help);
 }
 
+// Both list the same counters.
+void add_up(Counters& sums, const Counters& more) {
+    for (int i = 0; i < sums.size(); ++i)
+        sums.Mutable(i)->set_value(sums.Get(i).value() + more.Get(i).value());
+}
+
+void add_up(proto::v1::ConnectionCounts& sums, const proto::v1::ConnectionCounts& more) {
+    sums.set_open(sums.open() + more.open());
+    sums.set_covered(sums.covered() + more.covered());
+    sums.set_uncovered(sums.uncovered() + more.uncovered());
+    sums.set_verified(sums.verified() + more.verified());
+    for (const auto& [coverage, count] : more.by_coverage())
+        (*sums.mutable_by_coverage())[coverage] += count;
+}
+
 }  // namespace
 
-void add_core_status(proto::v1::StatusResponse& status, const DataPlane& plane) {
-    for (const auto& tap : plane.taps())
-        add_port(status, *tap, "tap");
-    if (status.ports_size() != 0)
-        add_classifier_counters(*status.mutable_ports(0)->mutable_counters(), plane.classifier());
-    add_port(status, plane.service_port(), "service");
-    const CoverageCount count = plane.count_coverage();
-    auto& connections = *status.mutable_connections();
+proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) {
+    proto::v1::StatusResponse part;
+    if (core.index() == 0)
+        for (const auto& tap : plane.taps())
+            add_port(part, *tap, "tap");
+    if (part.ports_size() == 0) part.add_ports();
+    add_classifier_counters(*part.mutable_ports(0)->mutable_counters(), core.classifier());
+    if (core.index() == 0) add_port(part, plane.service_port(), "service");
+    const CoverageCount count = core.count_coverage();
+    auto& connections = *part.mutable_connections();
     connections.set_open(count.open);
     connections.set_covered(count.covered);
     connections.set_uncovered(count.open - count.covered);
     connections.set_verified(count.verified);
     for (const auto& [coverage, number] : count.by_coverage)
         (*connections.mutable_by_coverage())[stack::to_string(coverage)] = number;
+    return part;
 }
 
-proto::v1::ConnectionsResponse connection_page(const DataPlane& plane, std::uint32_t cursor,
+void add_core_status(proto::v1::StatusResponse& status, const std::vector<proto::v1::StatusResponse>& parts) {
+    *status.mutable_ports() = parts[0].ports();
+    *status.mutable_connections() = parts[0].connections();
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+        add_up(*status.mutable_ports(0)->mutable_counters(), parts[i].ports(0).counters());
+        add_up(*status.mutable_connections(), parts[i].connections());
+    }
+}
+
+proto::v1::ConnectionsResponse connection_page(const Core& core, std::size_t cores, ConnectionCursor cursor,
                                                std::uint32_t limit) {
     proto::v1::ConnectionsResponse response;
     const std::uint32_t wanted = limit == 0 ? max_page : std::min(limit, max_page);
-    for (const auto& snapshot : plane.stack().snapshots(cursor, wanted))
+    for (const auto& snapshot : core.stack().snapshots(cursor.position, wanted))
         *response.add_rows() = to_connection_row(snapshot);
-    response.set_next_cursor(cursor);
+    if (cursor.position == 0) ++cursor.core;
+    if (cursor.core < cores)
+        response.set_next_cursor(cursor.core << ConnectionCursor::position_bits | cursor.position);
     return response;
 }
 
-void add_core_counters(proto::v1::CountersResponse& response, const DataPlane& plane) {
-    auto& counters = *response.mutable_counters();
+CoreCounters core_counters(const Core& core) {
+    CoreCounters part;
+    auto& shared = *part.shared.mutable_counters();
     for (const auto& info : stack::counter_table)
-        add_counter(counters, "stack." + std::string(info.name), plane.stack().counters().*info.value,
+        add_counter(shared, "stack." + std::string(info.name), core.stack().counters().*info.value,
                     info.help);
-    add_classifier_counters(counters, plane.classifier());
-    const auto& host = plane.host_counters();
-    add_counter(counters, "app.accepted", host.accepted, "connections given to an application");
-    add_counter(counters, "app.closed", host.closed, "connections that an application has seen end");
-    add_counter(counters, "app.bytes_received", host.bytes_received, "bytes that applications took");
-    add_counter(counters, "app.bytes_written", host.bytes_written, "bytes that applications wrote");
-    add_counter(counters, "app.refused_no_application", host.refused_no_application,
+    add_classifier_counters(shared, core.classifier());
+    const auto& host = core.host_counters();
+    add_counter(shared, "app.accepted", host.accepted, "connections given to an application");
+    add_counter(shared, "app.closed", host.closed, "connections that an application has seen end");
+    add_counter(shared, "app.bytes_received", host.bytes_received, "bytes that applications took");
+    add_counter(shared, "app.bytes_written", host.bytes_written, "bytes that applications wrote");
+    add_counter(shared, "app.refused_no_application", host.refused_no_application,
                 "connections of an endpoint that no application serves");
-    add_counter(counters, "core.polls", plane.polls(), "turns of the poll loop");
-    add_counter(counters, "core.sleeps", plane.sleeps(), "turns that ended in a sleep");
-    add_counter(counters, "core.seeds_lost", plane.seeds_lost(),
-                "connection syncs that the recording was too slow for");
+    const auto add_both = [&](const char* name, std::uint64_t value, const char* help) {
+        add_counter(shared, std::string("core.") + name, value, help);
+        add_counter(*part.own.mutable_counters(), "core" + std::to_string(core.index()) + "." + name, value,
+                    help);
+    };
+    add_both("polls", core.polls(), "turns of the poll loop");
+    add_both("sleeps", core.sleeps(), "turns that ended in a sleep");
+    add_both("seeds_lost", core.seeds_lost(), "connection syncs that the recording was too slow for");
+    add_both("handed_over", core.handed_over(), "frames given to the core that owns their flow");
+    add_both("handover_lost", core.handover_lost(), "frames lost because the ring to their owner was full");
+    add_both("transmit_lost", core.transmit_lost(),
+             "frames lost because the ring to the core that sends was full");
+    return part;
+}
+
+void add_core_counters(proto::v1::CountersResponse& response, const std::vector<CoreCounters>& parts) {
+    proto::v1::CountersResponse sums = parts[0].shared;
+    for (std::size_t i = 1; i < parts.size(); ++i)
+        add_up(*sums.mutable_counters(), parts[i].shared.counters());
+    response.mutable_counters()->MergeFrom(sums.counters());
+    for (std::size_t i = 0; parts.size() > 1 && i < parts.size(); ++i)
+        response.mutable_counters()->MergeFrom(parts[i].own.counters());
 }
 
 }  // namespace understudy::tools

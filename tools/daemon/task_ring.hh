@@ -33,6 +33,8 @@ class TaskRing {
         });
     }
 
+    bool empty() const { return queue_.read_available() == 0; }
+
   private:
     static constexpr std::size_t capacity = 256;
     boost::lockfree::spsc_queue<Task*, boost::lockfree::capacity<capacity>> queue_;

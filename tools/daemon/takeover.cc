@@ -1,0 +1,50 @@
+#include "tools/daemon/takeover.hh"
+
+#include <algorithm>
+
+namespace understudy::tools {
+
+void CoverageCount::add(stack::Coverage coverage, std::uint32_t count) {
+    const auto same = [&](const auto& entry) { return entry.first == coverage; };
+    auto entry = std::find_if(by_coverage.begin(), by_coverage.end(), same);
+    if (entry == by_coverage.end()) entry = by_coverage.insert(entry, {coverage, 0});
+    entry->second += count;
+}
+
+void CoverageCount::add(const CoverageCount& other) {
+    open += other.open;
+    covered += other.covered;
+    verified += other.verified;
+    for (const auto& [reason, count] : other.by_coverage)
+        add(reason, count);
+}
+
+void TakeoverRecord::add(const TakeoverRecord& other) {
+    coverage.add(other.coverage);
+    drained_at = std::max(drained_at, other.drained_at);
+    gate_open_at = std::max(gate_open_at, other.gate_open_at);
+    announced_at = std::max(announced_at, other.announced_at);
+    promoted_at = std::max(promoted_at, other.promoted_at);
+    drained_frames += other.drained_frames;
+    report.promoted += other.report.promoted;
+    report.reset += other.report.reset;
+    report.half_open += other.report.half_open;
+}
+
+bool Takeover::request(Report report) {
+    if (requested()) return false;
+    report_ = std::move(report);
+    requested_.store(true, std::memory_order_release);
+    return true;
+}
+
+void Takeover::promoted(std::size_t core, const TakeoverRecord& record) {
+    records_[core] = record;
+    if (promoted_.fetch_add(1, std::memory_order_acq_rel) + 1 != records_.size()) return;
+    TakeoverRecord whole;
+    for (const TakeoverRecord& part : records_)
+        whole.add(part);
+    report_(whole);
+}
+
+}  // namespace understudy::tools
