@@ -165,7 +165,8 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link);
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options);
 
 // challenge.cc: answers to what may be forged.
 
@@ -292,7 +293,7 @@ bool tracks_output(const Connection& c);
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.
