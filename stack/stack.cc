@@ -433,6 +433,10 @@ std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
 }
 
+std::uint64_t Stack::reassembly_bytes() const {
+    return impl_->core.reassembly_bytes;
+}
+
 std::size_t Stack::time_wait_count() const {
     return impl_->core.time_wait.size();
 }
