@@ -16,8 +16,13 @@ std::uint32_t halved(std::uint32_t flight, std::uint32_t mss) {
 
 void NewReno::on_ack(CongestionState& state, std::uint32_t acked, std::uint32_t mss) const {
     if (state.cwnd < state.ssthresh) {
-        state.cwnd += std::min(acked, 2 * mss);  // RFC 3465 2.2 with L = 2
-    } else {
+        // By the bytes acknowledged (RFC 3465 2.2), without its limit, as Linux: receivers that collect
+        // segments acknowledge many at once.
+        const std::uint32_t grown = std::min(acked, state.ssthresh - state.cwnd);
+        state.cwnd += grown;
+        acked -= grown;
+    }
+    if (state.cwnd >= state.ssthresh) {
         state.bytes_acked += acked;  // RFC 3465 2.1: one segment for each window acknowledged
         if (state.bytes_acked >= state.cwnd) {
             state.bytes_acked -= state.cwnd;

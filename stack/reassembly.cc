@@ -27,7 +27,7 @@ bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32
     if (bytes_ + bytes.size() > byte_limit) return false;
     if (first == last) {
         if (ranges_.size() >= range_limit) return false;
-        ranges_.insert(first, Range{begin, {bytes.begin(), bytes.end()}});
+        ranges_.insert(first, Range{begin, {bytes.begin(), bytes.end()}, ++insertions_});
         bytes_ += static_cast<std::uint32_t>(bytes.size());
         charge();
         return true;
@@ -48,6 +48,7 @@ bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32
         before += static_cast<std::uint32_t>(range->bytes.size());
     Range merged;
     merged.begin = min(begin, first->begin);
+    merged.grown = ++insertions_;
     const auto take = [&](Seq from, Seq to) {
         if (from >= to) return;
         const auto piece = bytes.subspan(distance(begin, from), distance(from, to));
@@ -84,14 +85,23 @@ Seq Reassembly::highest() const {
     return ranges_.back().end();
 }
 
-std::size_t Reassembly::sack_blocks(Seq latest, std::span<wire::SeqRange> out) const {
+std::size_t Reassembly::sack_blocks(std::span<wire::SeqRange> out) const {
     std::size_t count = 0;
-    const auto holds_latest = [&](const Range& r) { return r.begin <= latest && latest < r.end(); };
-    const auto newest = std::find_if(ranges_.begin(), ranges_.end(), holds_latest);
-    if (newest != ranges_.end() && count < out.size()) out[count++] = {newest->begin, newest->end()};
-    for (auto range = ranges_.begin(); range != ranges_.end() && count < out.size(); ++range)
-        if (range != newest) out[count++] = {range->begin, range->end()};
+    std::uint32_t before = insertions_ + 1;
+    while (count < out.size()) {
+        const Range* newest = nullptr;
+        for (const Range& range : ranges_)
+            if (range.grown < before && (newest == nullptr || range.grown > newest->grown)) newest = &range;
+        if (newest == nullptr) break;
+        out[count++] = {newest->begin, newest->end()};
+        before = newest->grown;
+    }
     return count;
+}
+
+bool Reassembly::holds(Seq begin, Seq end) const {
+    return std::any_of(ranges_.begin(), ranges_.end(),
+                       [&](const Range& r) { return r.begin <= begin && end <= r.end(); });
 }
 
 }  // namespace understudy::stack

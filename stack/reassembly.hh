@@ -42,8 +42,10 @@ class Reassembly {
 
     // The end of the last range; only while not empty.
     Seq highest() const;
-    // The waiting ranges as SACK blocks, the one that holds `latest` first (RFC 2018 4), at most `limit`.
-    std::size_t sack_blocks(Seq latest, std::span<wire::SeqRange> out) const;
+    // The waiting ranges as SACK blocks, those that grew last first (RFC 2018 4), as many as `out` takes.
+    std::size_t sack_blocks(std::span<wire::SeqRange> out) const;
+    // Whether every byte of [begin, end) waits already.
+    bool holds(Seq begin, Seq end) const;
 
   private:
     void charge(std::uint64_t held);
@@ -52,6 +54,7 @@ class Reassembly {
     struct Range {
         Seq begin;
         std::vector<std::byte> bytes;
+        std::uint32_t grown = 0;  // when, in insertions
         Seq end() const { return begin + static_cast<std::uint32_t>(bytes.size()); }
     };
 
@@ -59,6 +62,7 @@ class Reassembly {
     std::uint32_t bytes_ = 0;
     std::uint64_t charged_ = 0;
     std::uint64_t* total_ = nullptr;
+    std::uint32_t insertions_ = 0;
 };
 
 }  // namespace understudy::stack

@@ -21,6 +21,7 @@ struct TcpSettings {
     std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = automatic_window_scale;  // offered as master; RFC 7323 2.2
     bool timestamps = true;                        // RFC 7323 3
+    bool duplicate_sack = true;                    // RFC 2883
     bool sack = true;                              // RFC 2018
     // Input that waits for the application, at first and at most; half of it is offered as window, as Linux
     // counts (tcp_rmem).

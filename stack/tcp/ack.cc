@@ -55,7 +55,10 @@ void on_recovery_ack(Core& core, Connection& c, std::uint32_t acked) {
 
 void on_new_ack(Core& core, Connection& c, const Segment& segment, Seq ack) {
     const std::uint32_t acked = distance(c.snd_una, ack);
-    const bool window_limited = distance(c.snd_una, c.snd_max) * 2 >= c.congestion.cwnd;
+    // RFC 7661: a window that was not filled does not grow; in slow start, half full is enough.
+    const bool window_limited = c.congestion.cwnd < c.congestion.ssthresh
+                                    ? c.congestion.cwnd < 2 * c.max_flight
+                                    : c.congestion.cwnd < c.max_flight + c.mss;
     sample_rtt(core, c, segment, ack);
     c.rtt.settle(core.settings.tcp);
     c.snd_una = ack;

@@ -110,13 +110,15 @@ struct Connection {
     Seq iss;
     Seq snd_una;
     Seq snd_nxt;
-    Seq snd_max;  // the end of what was ever sent; snd_nxt is behind it after a time-out
+    Seq max_flight_end;  // the window of max_flight ends when this is acknowledged
+    Seq snd_max;         // the end of what was ever sent; snd_nxt is behind it after a time-out
     Seq snd_wl1;
     Seq snd_wl2;
     Seq fin_seq;
-    Seq snd_small;   // end of the last segment sent that was not full (RFC 9293 3.7.4)
-    Seq recover;     // RFC 6582: the recovery ends here
-    Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
+    Seq snd_small;                 // end of the last segment sent that was not full (RFC 9293 3.7.4)
+    Seq recover;                   // RFC 6582: the recovery ends here
+    Seq parked_ack;                // the peer's highest acknowledgement, if ack_parked
+    std::uint32_t max_flight = 0;  // most that was in flight in this window
     std::uint32_t snd_wnd = 0;
     std::uint32_t max_snd_wnd = 0;
 
@@ -126,7 +128,8 @@ struct Connection {
     Seq rcv_edge;
     Seq last_ack_sent;
     Seq peer_fin;
-    Seq latest_out_of_order;  // RFC 2018 4: the first SACK block holds it
+    Seq duplicate_begin;  // RFC 2883: came again, and is to be reported; empty: nothing
+    Seq duplicate_end;
     std::uint32_t receive_limit = 0;
 
     std::uint32_t ts_recent = 0;

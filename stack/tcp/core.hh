@@ -124,6 +124,8 @@ inline std::uint32_t seconds(Instant at) {
 // Takes the payload and FIN of a segment up to `edge`, in order or into reassembly, and hands the application
 // what is ready.
 [[nodiscard]] bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge);
+// Bytes below RCV.NXT came again: the next acknowledgement says so (RFC 2883 4.1).
+void note_duplicate(Core& core, Connection& c, const Segment& segment);
 // Offers waiting bytes and the peer's FIN to the application.
 [[nodiscard]] bool offer_unread(Core& core, Connection& c);
 // The connection is established: tells the application.
@@ -255,7 +257,7 @@ void send_handshake(Core& core, Connection& c);
 void send_ack(Core& core, Connection& c);
 void send_probe(Core& core, Connection& c);  // rules.md 23
 bool retransmit_first(Core& core, Connection& c);
-// Sends what the window takes, at least one byte (RFC 9293 3.8.6.1).
+// Sends what the window takes, or an empty segment that draws its word on it (RFC 9293 3.8.6.1).
 void probe_window(Core& core, Connection& c);
 // RST with the given sequence number for a connection we hold.
 void send_reset(Core& core, const Connection& c, Seq seq);

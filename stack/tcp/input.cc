@@ -135,6 +135,7 @@ void on_unacceptable(Core& core, Connection& c, const Segment& segment) {
         core.arm(c);
     }
     if (!may_answer_invalid(core, c, segment)) return;
+    note_duplicate(core, c, segment);
     c.ack_now = true;
     core.mark_dirty(c);
     if (c.state == State::syn_received) send_ack(core, c);

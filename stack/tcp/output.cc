@@ -55,15 +55,24 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
     return header;
 }
 
+// A duplicate goes first (RFC 2883 4), then what waits out of order.
+void write_sack_blocks(Connection& c, wire::TcpOptions& options) {
+    std::span<wire::SeqRange> room(options.sack);
+    if (c.timestamps) room = room.first(3);
+    if (c.duplicate_begin != c.duplicate_end) {
+        room[options.sack_count++] = {c.duplicate_begin, c.duplicate_end};
+        c.duplicate_begin = c.duplicate_end;
+    }
+    if (c.out_of_order == nullptr) return;
+    options.sack_count +=
+        static_cast<std::uint8_t>(c.out_of_order->sack_blocks(room.subspan(options.sack_count)));
+}
+
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
     header.window = select_window(c);
-    if (c.sack && c.out_of_order != nullptr && payload_length == 0) {
-        const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
-        header.options.sack_count = static_cast<std::uint8_t>(
-            c.out_of_order->sack_blocks(c.latest_out_of_order, std::span(header.options.sack).first(room)));
-    }
+    if (c.sack && payload_length == 0) write_sack_blocks(c, header.options);
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
               payload_length))
         return false;
@@ -91,6 +100,11 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
     if (length != 0) note_data_sent(core, c);
     if (length != 0 && length < segment_room(c)) c.snd_small = end;
     c.snd_max = max(c.snd_max, end);
+    const std::uint32_t flight = distance(c.snd_una, c.snd_max);
+    if (flight > c.max_flight || c.snd_una >= c.max_flight_end) {
+        c.max_flight = flight;
+        c.max_flight_end = c.snd_max;
+    }
     return true;
 }
 
@@ -189,6 +203,8 @@ void send_probe(Core& core, Connection& c) {
 }
 
 void probe_window(Core& core, Connection& c) {
+    // A closed window: an empty segment below it draws the answer (Linux), for a byte would only be refused.
+    if (c.snd_wnd == 0) return send_probe(core, c);
     const std::uint32_t queued = distance(c.snd_nxt, c.send_queue.end());
     const std::uint32_t length = std::max(std::min({queued, c.snd_wnd, segment_room(c)}), 1u);
     if (send_data(core, c, c.snd_nxt, length, false, true)) c.snd_nxt += length;

@@ -97,10 +97,13 @@ TEST(Reassembly, PutsTheLatestSackBlockFirst) {
     reassembly.insert(Seq(10), bytes("12"), 100, 10);
     reassembly.insert(Seq(20), bytes("12"), 100, 10);
     reassembly.insert(Seq(30), bytes("12"), 100, 10);
+    reassembly.insert(Seq(22), bytes("3"), 100, 10);
     std::array<wire::SeqRange, 2> blocks;
-    ASSERT_EQ(reassembly.sack_blocks(Seq(20), blocks), 2u);
-    EXPECT_EQ(blocks[0], (wire::SeqRange{Seq(20), Seq(22)}));
-    EXPECT_EQ(blocks[1], (wire::SeqRange{Seq(10), Seq(12)}));
+    ASSERT_EQ(reassembly.sack_blocks(blocks), 2u);
+    EXPECT_EQ(blocks[0], (wire::SeqRange{Seq(20), Seq(23)}));
+    EXPECT_EQ(blocks[1], (wire::SeqRange{Seq(30), Seq(32)}));
+    EXPECT_TRUE(reassembly.holds(Seq(21), Seq(23)));
+    EXPECT_FALSE(reassembly.holds(Seq(22), Seq(24)));
 }
 
 TEST(SendQueue, ApplicationAheadOfThePrimary) {
