@@ -62,6 +62,8 @@ std::optional<tcp::Segment> read_tcp(const IpPacket& packet, Source source, cons
     segment.header = *header;
     segment.payload = packet.payload.subspan(header->header_length);
     segment.ttl = packet.header.ttl;
+    segment.traffic_class = packet.header.traffic_class;
+    if (header->options.malformed) ++counters.drop_malformed_option;
     segment.remote = {packet.header.source, header->source_port};
     segment.local = {packet.header.destination, header->destination_port};
     if (source == Source::tap_from_primary) std::swap(segment.remote, segment.local);

@@ -17,6 +17,11 @@ enum class Mode : std::uint8_t { silent, master };
 // The window scale that the largest receive buffer needs (RFC 7323 2.3).
 inline constexpr std::uint8_t automatic_window_scale = 0xff;
 
+// When a SYN is answered without keeping a record of it (RFC 4987 3.6).
+enum class SynCookies : std::uint8_t { off, automatic, always };
+// RFC 3168: never; where the peer asks; also asked for by active opens.
+enum class Ecn : std::uint8_t { off, passive, active };
+
 struct TcpSettings {
     std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = automatic_window_scale;  // offered as master; RFC 7323 2.2
@@ -49,6 +54,16 @@ struct TcpSettings {
     // segments that are no part of it.
     std::uint32_t challenge_ack_limit = 1000;
     Duration invalid_ack_interval = std::chrono::milliseconds(500);
+    std::uint32_t syn_ack_retries = 5;
+    // Half-open connections of one service; beyond it cookies are sent, or SYNs are dropped.
+    std::uint32_t syn_backlog = 4096;
+    SynCookies syn_cookies = SynCookies::automatic;
+    Ecn ecn = Ecn::passive;
+    std::uint32_t min_path_mtu = 552;  // IPv4: ICMP cannot ask for less
+    bool mtu_probing = false;          // RFC 4821: smaller segments where large ones vanish
+    std::uint16_t base_mss = 1024;     // the first size tried then
+    std::uint16_t ephemeral_first = 32768;  // ports of active opens that name none (RFC 6056)
+    std::uint16_t ephemeral_last = 60999;
     std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
 };
 

@@ -13,7 +13,7 @@ using wire::TcpFlags;
 // Builds one segment around a header whose ports and window are set; the payload comes from the send queue.
 bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
           std::uint8_t ttl, const wire::TcpHeader& header, const SendQueue* queue, Seq payload_at,
-          std::uint32_t payload_length) {
+          std::uint32_t payload_length, std::uint8_t traffic_class = 0) {
     const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(header.options);
     const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
     const auto frame = core.gate.reserve(offset + tcp_length + payload_length);
@@ -24,6 +24,7 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
     ip.destination = remote.address;
     ip.protocol = wire::IpProtocol::tcp;
     ip.ttl = ttl;
+    ip.traffic_class = traffic_class;
     ip.identification = core.next_ip_identification++;
     ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
     wire::write_ipv4(frame.subspan(wire::ethernet_header_length), ip);
@@ -57,6 +58,7 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
 
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
+    const std::uint8_t mark = mark_outgoing(c, payload_length != 0 && seq >= c.snd_max, flags);
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
     header.window = select_window(c);
     if (c.sack && c.out_of_order != nullptr && payload_length == 0) {
@@ -65,7 +67,7 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
             c.out_of_order->sack_blocks(c.latest_out_of_order, std::span(header.options.sack).first(room)));
     }
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
-              payload_length))
+              payload_length, mark))
         return false;
     note_ack_sent(core, c);
     return true;
@@ -180,9 +182,14 @@ void send_handshake(Core& core, Connection& c) {
     const bool answer = c.state == State::syn_received;
     wire::TcpHeader header =
         header_for(core, c, c.iss, answer ? TcpFlags::syn | TcpFlags::ack : TcpFlags::syn);
+    // RFC 3168 6.1.1; a SYN sent again may have been lost for what it asked (6.1.1.1).
+    if (answer && c.ecn) header.flags.bits |= TcpFlags::ece;
+    if (!answer && core.settings.tcp.ecn == Ecn::active && c.handshake_sent == 0)
+        header.flags.bits |= TcpFlags::ece | TcpFlags::cwr;
     // The window of a SYN is never scaled (RFC 7323 2.2).
     const std::uint32_t mss = offered_mss(core, c);
-    const std::uint32_t window = initial_window(core, c, mss - (answer && c.timestamps ? 12 : 0));
+    const std::uint32_t window =
+        initial_window(core.settings.tcp, c.receive_limit, mss - (answer && c.timestamps ? 12 : 0));
     header.window = static_cast<std::uint16_t>(window);
     header.options.mss = static_cast<std::uint16_t>(mss);
     header.options.window_scale_present = c.window_scaling;
