@@ -43,9 +43,15 @@ struct Stack::Impl {
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
+    // Of the burst at hand; too large to begin anew with each.
+    std::array<Segment, FlowTable::max_burst> segments;
+    std::array<FlowKey, FlowTable::max_burst> keys;
+    std::array<std::uint32_t, FlowTable::max_burst> found;
+
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    std::optional<Segment> read_frame(const ReceivedFrame& frame);
+    // True when the frame is a segment for a connection; it is then read into `segment`.
+    bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
@@ -56,17 +62,16 @@ struct Stack::Impl {
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
-    std::array<Segment, FlowTable::max_burst> segments;
-    std::array<FlowKey, FlowTable::max_burst> keys;
-    std::array<std::uint32_t, FlowTable::max_burst> found;
     std::size_t count = 0;
     for (const ReceivedFrame& frame : burst) {
-        if (auto segment = read_frame(frame)) {
-            keys[count] = core.key_of(segment->remote, segment->local);
-            segments[count++] = *segment;
-        }
+        Segment& segment = segments[count];
+        segment = Segment{};
+        if (!read_frame(frame, segment)) continue;
+        keys[count++] = core.key_of(segment.remote, segment.local);
     }
     core.table.flows().find_burst(std::span(keys).first(count), found);
+    for (std::size_t i = 0; i < count; ++i)
+        if (found[i] != FlowTable::none) core.prefetch(found[i]);
     const std::uint64_t version = core.table.flows().version();
     for (std::size_t i = 0; i < count; ++i) {
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
@@ -75,53 +80,53 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     }
 }
 
-std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
+bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
         ++counters.drop_silent;  // ARP included: the address is the primary's
-        return std::nullopt;
+        return false;
     }
     const auto link = wire::parse_ethernet(frame.bytes);
     if (!link) {
         ++counters.drop_malformed_ethernet;
-        return std::nullopt;
+        return false;
     }
     if (frame.source == Source::service && link->destination != core.settings.link_address &&
         !link->destination.is_group()) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (link->type == wire::EtherType::arp && frame.source == Source::service) {
         on_arp(frame.bytes.subspan(wire::ethernet_header_length));
-        return std::nullopt;
+        return false;
     }
     if (link->type != wire::EtherType::ipv4) {
         ++counters.drop_ether_type;
-        return std::nullopt;
+        return false;
     }
     const auto packet = read_ip(frame, *link, counters);
-    if (!packet) return std::nullopt;
+    if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
         ++counters.drop_ip_protocol;
-        return std::nullopt;
+        return false;
     }
-    auto segment = read_tcp(*packet, frame.source, core.settings.shadow, counters);
+    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (segment && frame.source != Source::service && !core.is_service(segment->local)) {
+    if (frame.source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
-        return std::nullopt;
+        return false;
     }
-    return segment;
+    return true;
 }
 
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
@@ -257,8 +262,11 @@ void Stack::advance(Instant now) {
         due.pop_back();
         impl_->announce();
     }
-    for (const std::uint32_t index : core.collect_due()) {
-        Connection& c = core.table.at(index);
+    const std::vector<std::uint32_t>& expired = core.collect_due();
+    constexpr std::size_t ahead = 8;
+    for (std::size_t i = 0; i < expired.size(); ++i) {
+        if (i + ahead < expired.size()) core.prefetch(expired[i + ahead]);
+        Connection& c = core.table.at(expired[i]);
         if (!c.in_use) continue;
         Core::Batch batch(core);
         tcp::on_timer(core, c);

@@ -74,6 +74,12 @@ class Core {
     }
     std::optional<Instant> next_deadline() const;
 
+    // Asks for a connection's memory, and its timer's, ahead of their use.
+    void prefetch(std::uint32_t index) const {
+        stack::prefetch(table.at(index));
+        wheel_.prefetch(index);
+    }
+
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);
     // Runs output for every connection marked. Does nothing inside a call that will flush itself.
