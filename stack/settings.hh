@@ -25,6 +25,7 @@ enum class Ecn : std::uint8_t { off, passive, active };
 struct TcpSettings {
     std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = automatic_window_scale;  // offered as master; RFC 7323 2.2
+    bool window_scaling = true;                    // RFC 7323 2
     bool timestamps = true;                        // RFC 7323 3
     bool sack = true;                              // RFC 2018
     // Input that waits for the application, at first and at most; half of it is offered as window, as Linux
@@ -64,7 +65,9 @@ struct TcpSettings {
     std::uint16_t base_mss = 1024;     // the first size tried then
     std::uint16_t ephemeral_first = 32768;  // ports of active opens that name none (RFC 6056)
     std::uint16_t ephemeral_last = 60999;
-    std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
+    std::uint8_t ttl = 64;  // RFC 9293 3.9.1.1, MUST-49
+    // At least three minutes (RFC 9293 3.8.3, MUST-23; Linux stops at 6, two minutes).
+    std::uint32_t syn_retries = 7;                      // SYN and SYN/ACK
 };
 
 struct ShadowSettings {

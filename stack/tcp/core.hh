@@ -227,6 +227,8 @@ void on_unreachable(Core& core, Connection& c, bool hard, Seq quoted);
 const ConnectionOptions& options_of(const Core& core, const Connection& c);
 Duration user_timeout_of(const Core& core, const Connection& c);
 std::uint32_t send_buffer_of(const Core& core, const Connection& c);
+// Without the ECN field.
+std::uint8_t traffic_class_of(const Core& core, const Connection& c);
 std::uint16_t offered_mss(const Core& core, const Connection& c);
 // For a connection that begins.
 void give_options(Core& core, Connection& c, const ConnectionOptions& options);

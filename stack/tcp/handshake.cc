@@ -8,6 +8,12 @@ namespace {
 
 using wire::TcpFlags;
 
+// RFC 9293 3.7.1, MUST-15.
+std::uint16_t default_mss_of(const Connection& c) {
+    constexpr std::uint16_t default_mss_v6 = 1220;
+    return c.key.remote.is_v4() ? default_mss : default_mss_v6;
+}
+
 void start_at(Connection& c, Seq isn) {
     c.iss = isn;
     c.snd_una = c.iss;
@@ -27,7 +33,8 @@ void prepare(Core& core, Connection& c, const ConnectionOptions& options) {
     c.rtt = RttEstimator(tcp.rto_initial);
     c.timestamps = tcp.timestamps;
     c.sack = tcp.sack;
-    c.window_scaling = true;
+    c.window_scaling = tcp.window_scaling;
+    c.ttl = tcp.ttl;
     c.rcv_scale = window_scale_for(tcp, options);
     c.progress_at = core.now;
     c.verified = true;
@@ -73,8 +80,8 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.window_scaling = c.window_scaling && peer.window_scale_present;
     c.snd_scale = c.window_scaling ? peer.window_scale : 0;
     if (!c.window_scaling) c.rcv_scale = 0;
-    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - 40);
-    c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss, least_send_mss, path_mss);
+    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - (c.key.remote.is_v4() ? 40 : 60));
+    c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss_of(c), least_send_mss, path_mss);
     if (const std::uint16_t most = options_of(core, c).max_segment; most != 0)
         c.mss = std::max(std::min(c.mss, most), least_send_mss);
     if (c.timestamps) {

@@ -67,7 +67,7 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
             c.out_of_order->sack_blocks(c.latest_out_of_order, std::span(header.options.sack).first(room)));
     }
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
-              payload_length, mark))
+              payload_length, static_cast<std::uint8_t>(traffic_class_of(core, c) | mark)))
         return false;
     note_ack_sent(core, c);
     return true;
@@ -199,7 +199,8 @@ void send_handshake(Core& core, Connection& c) {
         c.last_ack_sent = c.rcv_nxt;
         c.rcv_edge = max(c.rcv_edge, c.rcv_nxt + header.window);
     }
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0);
+    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
+         traffic_class_of(core, c));
     if (c.handshake_sent++ != 0) ++core.counters.tcp_retransmitted;
     c.retransmit_at = core.now + c.rtt.rto();
     core.arm(c);
@@ -207,7 +208,8 @@ void send_handshake(Core& core, Connection& c) {
 
 void send_reset(Core& core, const Connection& c, Seq seq) {
     const wire::TcpHeader header = header_for(core, c, seq, TcpFlags::rst | TcpFlags::ack);
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0);
+    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
+         traffic_class_of(core, c));
     ++core.counters.tcp_resets_sent;
 }
 

@@ -153,7 +153,7 @@ TEST_F(PathMtu, ASoftErrorIsTheReasonWhenNothingFollows) {
     const Endpoint local{service_endpoint.address, 50000};
     tcp::Connection* c = tcp::open_active(core, local, client_endpoint, client_link);
     tcp::on_unreachable(core, *c, false, c->iss);
-    for (int i = 0; i < 7; ++i)
+    for (int i = 0; i < 8; ++i)
         time_out(*c);
     EXPECT_THAT(events.log, ::testing::ElementsAre("unreachable"));
 }
