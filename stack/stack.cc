@@ -236,6 +236,13 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.ssthresh = c.congestion.ssthresh;
+    s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
+    s.timestamps = c.timestamps;
+    s.sack = c.sack;
+    s.window_scaling = c.window_scaling;
+    s.send_scale = c.snd_scale;
+    s.receive_scale = c.rcv_scale;
     s.verified = c.verified;
     return s;
 }
@@ -350,20 +357,22 @@ void Stack::unlisten(const Endpoint& service) {
 }
 
 std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
-                                           const LinkAddress& remote_link, Instant now) {
+                                           const LinkAddress& remote_link, Instant now,
+                                           const std::optional<ConnectionOptions>& options) {
     Core& core = impl_->core;
     core.now = now;
     if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
-    const Connection* c = tcp::open_active(core, local, remote, remote_link);
+    const Connection* c = tcp::open_active(core, local, remote, remote_link,
+                                                options.value_or(core.settings.tcp.options));
     if (c == nullptr) return std::nullopt;
     return c->id();
 }
 
-std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now) {
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     Connection* c = impl_->core.table.find(id);
-    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more);
 }
 
 std::size_t Stack::send_room(ConnectionId id) const {

@@ -173,7 +173,8 @@ Connection* open_from_cookie(Core& core, const Segment& segment, const wire::Tcp
 std::uint16_t choose_port(Core& core, const IpAddress& local, const Endpoint& remote);
 // `local.port` 0: one is chosen. nullptr when the flow exists or waits in TIME-WAIT, no port is free, or the
 // table is full.
-Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link);
+Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options);
 
 // challenge.cc: answers to what may be forged.
 
@@ -331,7 +332,7 @@ bool tracks_output(const Connection& c);
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

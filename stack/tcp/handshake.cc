@@ -177,7 +177,8 @@ std::uint16_t choose_port(Core& core, const IpAddress& local, const Endpoint& re
     return 0;
 }
 
-Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link) {
+Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options) {
     if (!is_possible_peer(remote.address) || remote.port == 0) {  // RFC 9293 3.9.2.3, MUST-46
         ++core.counters.drop_bad_peer;
         return nullptr;
@@ -194,7 +195,7 @@ Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, cons
         ++core.counters.drop_table_full;
         return nullptr;
     }
-    prepare(core, *c, core.settings.tcp.options);
+    prepare(core, *c, options);
     if (isn) start_at(*c, *isn);
     c->state = State::syn_sent;
     c->active_open = true;

@@ -138,7 +138,7 @@ TEST_F(Probing, ShrinksSegmentsThatVanish) {
 
 TEST_F(PathMtu, OnlyAHardErrorEndsAnActiveOpen) {
     const Endpoint local{service_endpoint.address, 50000};
-    tcp::Connection* c = tcp::open_active(core, local, client_endpoint, client_link);
+    tcp::Connection* c = tcp::open_active(core, local, client_endpoint, client_link, {});
     const ConnectionId id = c->id();
     tcp::on_unreachable(core, *c, true, c->iss + 1000);
     EXPECT_NE(core.table.find(id), nullptr) << "it quotes another segment";
@@ -151,7 +151,7 @@ TEST_F(PathMtu, OnlyAHardErrorEndsAnActiveOpen) {
 
 TEST_F(PathMtu, ASoftErrorIsTheReasonWhenNothingFollows) {
     const Endpoint local{service_endpoint.address, 50000};
-    tcp::Connection* c = tcp::open_active(core, local, client_endpoint, client_link);
+    tcp::Connection* c = tcp::open_active(core, local, client_endpoint, client_link, {});
     tcp::on_unreachable(core, *c, false, c->iss);
     for (int i = 0; i < 8; ++i)
         time_out(*c);
