@@ -112,7 +112,9 @@ void Core::count_half_open(Connection& c) {
 void Core::leave_half_open(Connection& c) {
     if (!c.half_open) return;
     c.half_open = false;
-    if (Listener* const service = listener(local_of(c))) --service->half_open;
+    // A service that was given up and begun anew has counted from 0.
+    Listener* const service = listener(local_of(c));
+    if (service != nullptr && service->half_open != 0) --service->half_open;
 }
 
 void Core::arm(const Connection& c) {

@@ -113,7 +113,9 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
         ++core.counters.drop_no_flags;  // RFC 9293 3.10.7.2, fourth
         return;
     }
-    Listener& listener = *core.listener(segment.local);
+    Listener* const found = core.listener(segment.local);
+    if (found == nullptr) return send_reset_for(core, segment);
+    Listener& listener = *found;
     if (!isn && wants_cookie(core, listener)) return answer_with_cookie(core, listener, segment);
     if (listener.half_open >= core.settings.tcp.syn_backlog) {
         ++core.counters.drop_syn_backlog;

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "stack/isn.hh"
 #include "tests/unit/stack/master.hh"
 
 namespace understudy::stack::test {
@@ -359,6 +360,21 @@ TEST_F(Handshake, MalformedAndUnknownOptionsHarmNothing) {
     EXPECT_EQ(patch({4, 0, 1, 1}), 1u) << "length 0 (RFC 9293 3.1, MUST-7)";
     EXPECT_EQ(patch({8, 40, 1, 1}), 1u) << "beyond the header";
     EXPECT_EQ(patch({1, 1, 1, 4}), 1u) << "cut after its kind";
+}
+
+class Isn : public Master {};
+
+TEST_F(Isn, DiffersForEachPairOfEndpointsAndRisesWithTime) {
+    CountingRandom random;
+    const SequenceGenerator generator(random);
+    const Seq first = generator.initial(service_endpoint, client_endpoint, host.now);
+    Endpoint other = client_endpoint;
+    ++other.port;
+    const std::uint32_t apart = generator.initial(service_endpoint, other, host.now).raw() - first.raw();
+    EXPECT_GT(apart, 1000u);
+    EXPECT_LT(apart, 0u - 1000u);
+    EXPECT_EQ(generator.initial(service_endpoint, client_endpoint, host.now + 4ms), first + 1000)
+        << "a tick is 4 us";
 }
 
 class Ecn : public Master {
