@@ -236,6 +236,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.since_data = std::chrono::milliseconds(tcp::milliseconds(core.now) - c.data_at);
     s.ssthresh = c.congestion.ssthresh;
     s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
     s.timestamps = c.timestamps;
@@ -430,6 +431,10 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
 
 std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
+}
+
+std::uint64_t Stack::reassembly_bytes() const {
+    return impl_->core.reassembly_bytes;
 }
 
 std::size_t Stack::time_wait_count() const {

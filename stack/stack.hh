@@ -97,6 +97,9 @@ class Stack {
 
     std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
     std::size_t time_wait_count() const;
+    // Memory held for bytes that came before earlier ones, of all connections; bounded by
+    // Settings::reassembly_budget_bytes.
+    std::uint64_t reassembly_bytes() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.

@@ -35,6 +35,7 @@ class Core {
 
     const Settings settings;
     Counters counters;
+    std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
     EgressGate gate;
     ConnectionEvents& events;
     SequenceGenerator sequence;
@@ -135,6 +136,11 @@ inline std::uint32_t seconds(Instant at) {
 [[nodiscard]] bool offer_unread(Core& core, Connection& c);
 // The connection is established: tells the application.
 void announce_connection(Core& core, Connection& c);
+
+// Keeps bytes that came before earlier ones, within the connection's limit and the stack's budget. False, and
+// counted, when there is no room.
+bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Bytes bytes,
+                       std::uint32_t byte_limit, std::size_t range_limit);
 
 // close.cc: the closing half of the state diagram, one for both modes.
 
