@@ -59,6 +59,8 @@ bool read_tcp(const IpPacket& packet, Source source, const ShadowSettings& setti
     segment.link_destination = packet.link.destination;
     segment.payload = packet.payload.subspan(segment.header.header_length);
     segment.ttl = packet.header.ttl;
+    segment.traffic_class = packet.header.traffic_class;
+    if (segment.header.options.malformed) ++counters.drop_malformed_option;
     segment.remote = {packet.header.source, segment.header.source_port};
     segment.local = {packet.header.destination, segment.header.destination_port};
     if (source == Source::tap_from_primary) std::swap(segment.remote, segment.local);

@@ -26,14 +26,20 @@ std::uint32_t SequenceGenerator::timestamp_offset(const Endpoint& local, const E
     return static_cast<std::uint32_t>(keyed_hash(local, remote, 1));
 }
 
+std::uint32_t SequenceGenerator::hash(const Endpoint& local, const Endpoint& remote, std::uint8_t purpose,
+                                      std::uint32_t extra) const {
+    return static_cast<std::uint32_t>(keyed_hash(local, remote, purpose, extra));
+}
+
 std::uint64_t SequenceGenerator::keyed_hash(const Endpoint& local, const Endpoint& remote,
-                                            std::uint8_t purpose) const {
-    std::array<unsigned char, 37> input;
+                                            std::uint8_t purpose, std::uint32_t extra) const {
+    std::array<unsigned char, 41> input;
     std::memcpy(input.data(), local.address.octets.data(), 16);
     std::memcpy(input.data() + 16, remote.address.octets.data(), 16);
     std::memcpy(input.data() + 32, &local.port, 2);
     std::memcpy(input.data() + 34, &remote.port, 2);
     input[36] = purpose;
+    std::memcpy(input.data() + 37, &extra, 4);
     std::uint64_t hash = 0;
     crypto_shorthash(reinterpret_cast<unsigned char*>(&hash), input.data(), input.size(), key_.data());
     return hash;

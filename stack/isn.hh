@@ -21,8 +21,13 @@ class SequenceGenerator {
     // Where a connection's timestamp clock starts, different for each pair of endpoints.
     std::uint32_t timestamp_offset(const Endpoint& local, const Endpoint& remote) const;
 
+    // A number for other uses of the key; `purpose` is not 0 or 1.
+    std::uint32_t hash(const Endpoint& local, const Endpoint& remote, std::uint8_t purpose,
+                       std::uint32_t extra) const;
+
   private:
-    std::uint64_t keyed_hash(const Endpoint& local, const Endpoint& remote, std::uint8_t purpose) const;
+    std::uint64_t keyed_hash(const Endpoint& local, const Endpoint& remote, std::uint8_t purpose,
+                             std::uint32_t extra = 0) const;
 
     std::array<unsigned char, 16> key_;
 };

@@ -23,6 +23,7 @@ struct ConnectionOptions {
     std::optional<Duration> fin_wait_2_timeout = std::nullopt;
     std::uint32_t receive_buffer_bytes = 0;  // SO_RCVBUF; fixed then, 0: the setting, and tuned
     std::uint32_t send_buffer_bytes = 0;     // SO_SNDBUF; 0: the setting
+    std::uint8_t traffic_class = 0;          // IP_TOS, its upper six bits (RFC 9293 3.9.1.1, MUST-48)
     std::uint16_t max_segment = 0;           // TCP_MAXSEG: the most that is offered and sent; 0: the setting
 
     friend bool operator==(const ConnectionOptions&, const ConnectionOptions&) = default;

@@ -17,20 +17,26 @@ enum class Mode : std::uint8_t { silent, master };
 // The window scale that the largest receive buffer needs (RFC 7323 2.3).
 inline constexpr std::uint8_t automatic_window_scale = 0xff;
 
+// When a SYN is answered without keeping a record of it (RFC 4987 3.6).
+enum class SynCookies : std::uint8_t { off, automatic, always };
+// RFC 3168: never; where the peer asks; also asked for by active opens.
+enum class Ecn : std::uint8_t { off, passive, active };
+
 struct TcpSettings {
-    std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
+    std::uint16_t mss = 1460;                            // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = automatic_window_scale;  // offered as master; RFC 7323 2.2
-    bool timestamps = true;                        // RFC 7323 3
-    bool duplicate_sack = true;                    // RFC 2883
-    bool sack = true;                              // RFC 2018
+    bool window_scaling = true;                          // RFC 7323 2
+    bool timestamps = true;                              // RFC 7323 3
+    bool sack = true;                                    // RFC 2018
+    bool duplicate_sack = true;                          // RFC 2883
     // Input that waits for the application, at first and at most; half of it is offered as window, as Linux
     // counts (tcp_rmem).
     std::uint32_t receive_buffer_bytes = 131072;
     std::uint32_t receive_buffer_max_bytes = 6 << 20;
     std::uint32_t initial_receive_window = 0;  // most that the handshake offers; 0: what the buffer takes
     std::uint32_t max_out_of_order_ranges = 64;
-    std::uint32_t send_buffer_bytes = 1 << 20;     // most that waits for the peer
-    std::uint32_t initial_window_segments = 10;    // RFC 6928
+    std::uint32_t send_buffer_bytes = 1 << 20;   // most that waits for the peer
+    std::uint32_t initial_window_segments = 10;  // RFC 6928
     Duration rto_initial = std::chrono::seconds(1);
     Duration rto_min = std::chrono::milliseconds(200);
     Duration rto_max = std::chrono::seconds(120);
@@ -40,9 +46,9 @@ struct TcpSettings {
     Duration delayed_ack_max = std::chrono::milliseconds(200);
     std::uint8_t quick_acks = 16;
     Duration time_wait = std::chrono::seconds(60);
-    Duration user_timeout = std::chrono::seconds(900);  // RFC 9293 3.8.3 R2
+    Duration user_timeout = std::chrono::seconds(900);       // RFC 9293 3.8.3 R2
     Duration fin_wait_2_timeout = std::chrono::seconds(60);  // of connections closed by the application
-    ConnectionOptions options;  // of connections for which nothing else was asked
+    ConnectionOptions options;              // of connections for which nothing else was asked
     std::uint32_t max_time_wait = 1 << 18;  // records; beyond it connections are closed at once
     bool time_wait_reuse = false;           // by active opens, a second later with timestamps (RFC 6191)
     bool time_wait_ignores_reset = false;   // RFC 1337
@@ -50,11 +56,24 @@ struct TcpSettings {
     // segments that are no part of it.
     std::uint32_t challenge_ack_limit = 1000;
     Duration invalid_ack_interval = std::chrono::milliseconds(500);
-    // An acknowledgement of what was never sent is answered (RFC 5961 5.2); Linux drops such a segment silently.
+    // An acknowledgement of what was never sent is answered (RFC 5961 5.2); Linux drops such a segment
+    // silently.
     bool answer_future_acks = true;
     // Segments that leave together before the receiver is asked to push, at least (tcp_min_tso_segs).
     std::uint32_t min_burst_segments = 2;
-    std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
+    std::uint32_t syn_ack_retries = 5;
+    // Half-open connections of one service; beyond it cookies are sent, or SYNs are dropped.
+    std::uint32_t syn_backlog = 4096;
+    SynCookies syn_cookies = SynCookies::automatic;
+    Ecn ecn = Ecn::passive;
+    std::uint32_t min_path_mtu = 552;       // IPv4: ICMP cannot ask for less
+    bool mtu_probing = false;               // RFC 4821: smaller segments where large ones vanish
+    std::uint16_t base_mss = 1024;          // the first size tried then
+    std::uint16_t ephemeral_first = 32768;  // ports of active opens that name none (RFC 6056)
+    std::uint16_t ephemeral_last = 60999;
+    std::uint8_t ttl = 64;  // RFC 9293 3.9.1.1, MUST-49
+    // At least three minutes (RFC 9293 3.8.3, MUST-23; Linux stops at 6, two minutes).
+    std::uint32_t syn_retries = 7;
 };
 
 struct ShadowSettings {

@@ -111,7 +111,9 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     }
     const std::uint32_t old_window = c.snd_wnd;
     if (ack >= c.snd_una) update_send_window(c, segment);
+    on_congestion_echo(core, c, segment);
     if (ack > c.snd_una) {
+        c.timeouts = 0;
         on_new_ack(core, c, segment, ack);
     } else if (ack == c.snd_una && c.snd_una != c.snd_max && segment.length() == 0 &&
                c.snd_wnd == old_window && !mirrored) {

@@ -102,6 +102,13 @@ struct Connection {
     bool ack_pushed : 1 = false;   // it ends a write of the peer
     bool ack_pushed_twice : 1 = false;
     bool interactive : 1 = false;       // answers carry the acknowledgements
+    bool half_open : 1 = false;         // counts against its service's backlog
+    bool unreachable : 1 = false;       // ICMP said so
+    bool ecn : 1 = false;               // RFC 3168, negotiated
+    bool ecn_seen : 1 = false;          // the peer marks its segments as capable
+    bool ecn_echo : 1 = false;          // ECE until the peer's CWR
+    bool ecn_reduced : 1 = false;       // CWR with the next new data
+    bool ecn_reacted : 1 = false;       // to an ECE, in the window that ends at ecn_recover
     bool detached : 1 = false;          // the application has closed both directions
     bool answered_invalid : 1 = false;  // at answered_invalid_at
     bool ack_parked : 1 = false;        // parked_ack is ahead of what is known of our stream
@@ -115,9 +122,10 @@ struct Connection {
     Seq snd_wl1;
     Seq snd_wl2;
     Seq fin_seq;
-    Seq snd_small;                 // end of the last segment sent that was not full (RFC 9293 3.7.4)
-    Seq recover;                   // RFC 6582: the recovery ends here
-    Seq parked_ack;                // the peer's highest acknowledgement, if ack_parked
+    Seq snd_small;  // end of the last segment sent that was not full (RFC 9293 3.7.4)
+    Seq ecn_recover;
+    Seq recover;     // RFC 6582: the recovery ends here
+    Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
     std::uint32_t max_flight = 0;  // most that was in flight in this window
     std::uint32_t snd_wnd = 0;
     std::uint32_t max_snd_wnd = 0;
@@ -145,6 +153,7 @@ struct Connection {
     std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
     std::uint8_t ato = 0;         // milliseconds that an acknowledgement waits; 0: no data yet
     std::uint8_t keepalive_probes = 0;
+    std::uint8_t timeouts = 0;            // of the retransmission timer, since the last progress
     std::uint16_t rcv_mss = default_mss;  // the peer's segment size, as it seems
     std::uint16_t last_segment_size = 0;
     std::uint32_t data_at = 0;     // milliseconds: the last data

@@ -98,7 +98,23 @@ Endpoint Core::local_of(const Connection& c) const {
 
 void Core::set_state(Connection& c, State next) {
     assert(is_legal(c.state, next));
+    leave_half_open(c);
     c.state = next;
+}
+
+void Core::count_half_open(Connection& c) {
+    Listener* const service = listener(local_of(c));
+    if (service == nullptr) return;
+    c.half_open = true;
+    ++service->half_open;
+}
+
+void Core::leave_half_open(Connection& c) {
+    if (!c.half_open) return;
+    c.half_open = false;
+    // A service that was given up and begun anew has counted from 0.
+    Listener* const service = listener(local_of(c));
+    if (service != nullptr && service->half_open != 0) --service->half_open;
 }
 
 void Core::arm(const Connection& c) {
@@ -136,6 +152,7 @@ void Core::finish(Connection& c, CloseReason reason) {
     // An active open that came to nothing is known to the application as well: it asked for it.
     const bool failed_open = c.active_open && !c.is_synchronized();
     if ((c.announced || failed_open) && !tell_closed(c, reason)) return;
+    leave_half_open(c);
     wheel_.cancel(id.index);
     table.destroy(c);
 }

@@ -2,6 +2,7 @@
 // application.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -24,6 +25,8 @@ namespace understudy::stack::tcp {
 struct Listener {
     Endpoint service;
     ConnectionOptions options;
+    std::uint32_t half_open = 0;  // connections in SYN-RECEIVED
+    Instant cookies_until{};      // acknowledgements of cookies are looked for until then
 };
 
 class Core {
@@ -40,6 +43,7 @@ class Core {
     TimeWaitTable time_wait;
     ChallengeBudget challenges;
     Noise noise;
+    std::array<std::uint32_t, 64> port_walks{};  // RFC 6056 3.3.4
     const CongestionControl& congestion;
     Instant now{};
     Mode mode;
@@ -61,6 +65,8 @@ class Core {
 
     // Moves a connection to `next`; asserts that RFC 9293 3.3.2 has such an edge.
     void set_state(Connection& c, State next);
+    // A passive open counts against its service's backlog until it is established or gone.
+    void count_half_open(Connection& c);
     // Arms the wheel for the earliest of the connection's deadlines. Call it after setting one.
     void arm(const Connection& c);
     const std::vector<std::uint32_t>& collect_due() {
@@ -99,6 +105,8 @@ class Core {
     };
 
   private:
+    void leave_half_open(Connection& c);
+
     std::vector<IpAddress> local_addresses_;
     std::vector<Listener> listeners_;
     TimerWheel wheel_;
@@ -167,7 +175,13 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+// An established connection to be, from what a SYN cookie remembered; nullptr when the table is full.
+Connection* open_from_cookie(Core& core, const Segment& segment, const wire::TcpOptions& syn);
+// A free local port for `remote` (RFC 6056 3.3.4), 0 when there is none.
+std::uint16_t choose_port(Core& core, const IpAddress& local, const Endpoint& remote);
+// `local.port` 0: one is chosen. nullptr when the flow exists or waits in TIME-WAIT, no port is free, or the
+// table is full.
+Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link,
                         const ConnectionOptions& options);
 
 // challenge.cc: answers to what may be forged.
@@ -190,11 +204,40 @@ std::optional<Seq> leave_time_wait(Core& core, const FlowKey& key);
 // Whether an active open may take the ports of a connection in TIME-WAIT.
 [[nodiscard]] bool is_reusable(const Core& core, const TimeWait& record);
 
+// syn_cookies.cc
+
+[[nodiscard]] bool wants_cookie(const Core& core, const Listener& listener);
+void answer_with_cookie(Core& core, Listener& listener, const Segment& syn);
+// A connection whose cookie `segment` acknowledges; it is then processed as in SYN-RECEIVED.
+Connection* accept_cookie(Core& core, const Segment& segment);
+
+// ecn.cc: RFC 3168.
+
+[[nodiscard]] bool accepts_ecn(const Core& core, const Segment& syn);
+// A segment arrived: its mark, and its CWR.
+void note_congestion_marks(Core& core, Connection& c, const Segment& segment);
+// The ECN field of a segment that leaves, and what its flags say of congestion.
+std::uint8_t mark_outgoing(Connection& c, bool new_data, std::uint8_t& flags);
+// An acknowledgement's ECE.
+void on_congestion_echo(Core& core, Connection& c, const Segment& segment);
+
+// path_mtu.cc: what ICMP says of a connection, once the message was read and its connection found.
+
+// "Fragmentation needed" or "packet too big"; `mtu` 0 where the router gave none. `quoted` is the sequence
+// number of the segment that the message quotes: one that is not in flight is refused (RFC 5927).
+void on_path_mtu(Core& core, Connection& c, std::uint32_t mtu, Seq quoted);
+// The retransmission timer expired.
+void suspect_black_hole(Core& core, Connection& c);
+// Destination unreachable and time exceeded; `hard`: the protocol or port is (RFC 1122 4.2.3.9).
+void on_unreachable(Core& core, Connection& c, bool hard, Seq quoted);
+
 // options.cc
 
 const ConnectionOptions& options_of(const Core& core, const Connection& c);
 Duration user_timeout_of(const Core& core, const Connection& c);
 std::uint32_t send_buffer_of(const Core& core, const Connection& c);
+// Without the ECN field.
+std::uint8_t traffic_class_of(const Core& core, const Connection& c);
 std::uint16_t offered_mss(const Core& core, const Connection& c);
 // For a connection that begins.
 void give_options(Core& core, Connection& c, const ConnectionOptions& options);
@@ -229,7 +272,9 @@ std::uint8_t window_scale_for(const TcpSettings& settings, const ConnectionOptio
 // Sets what may wait for the application.
 void size_receive_buffer(const Core& core, Connection& c);
 // What a SYN offers, never scaled; `mss` without the options of data segments.
-std::uint32_t initial_window(const Core& core, const Connection& c, std::uint32_t mss);
+std::uint32_t initial_window(const TcpSettings& settings, std::uint32_t space, std::uint32_t mss);
+// The window that a buffer of the asked size has at first.
+std::uint32_t receive_space(const TcpSettings& settings, const ConnectionOptions& options);
 // The window field of the segment that leaves now; moves the right edge, never back.
 std::uint16_t select_window(Connection& c);
 // Whether the right edge moves on with what an acknowledgement would cover.

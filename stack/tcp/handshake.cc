@@ -8,6 +8,12 @@ namespace {
 
 using wire::TcpFlags;
 
+// RFC 9293 3.7.1, MUST-15.
+std::uint16_t default_mss_of(const Connection& c) {
+    constexpr std::uint16_t default_mss_v6 = 1220;
+    return c.key.remote.is_v4() ? default_mss : default_mss_v6;
+}
+
 void start_at(Connection& c, Seq isn) {
     c.iss = isn;
     c.snd_una = c.iss;
@@ -27,7 +33,8 @@ void prepare(Core& core, Connection& c, const ConnectionOptions& options) {
     c.rtt = RttEstimator(tcp.rto_initial);
     c.timestamps = tcp.timestamps;
     c.sack = tcp.sack;
-    c.window_scaling = true;
+    c.window_scaling = tcp.window_scaling;
+    c.ttl = tcp.ttl;
     c.rcv_scale = window_scale_for(tcp, options);
     c.progress_at = core.now;
     c.verified = true;
@@ -37,7 +44,7 @@ void prepare(Core& core, Connection& c, const ConnectionOptions& options) {
 void settle_handshake(Core& core, Connection& c, const Segment& segment) {
     const TcpSettings& tcp = core.settings.tcp;
     const wire::TcpOptions& options = segment.header.options;
-    if (c.promoted) return;  // the clock of the first transmission was the primary's
+    if (c.promoted || c.handshake_sent == 0) return;  // the clock of the first transmission was the primary's
     if (c.handshake_sent <= 1) {
         c.rtt.sample(core.now - c.progress_at, tcp);
     } else if (c.timestamps && options.timestamps_present && options.tsecr - c.ts_first_own < 0x80000000u) {
@@ -73,8 +80,8 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.window_scaling = c.window_scaling && peer.window_scale_present;
     c.snd_scale = c.window_scaling ? peer.window_scale : 0;
     if (!c.window_scaling) c.rcv_scale = 0;
-    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - 40);
-    c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss, least_send_mss, path_mss);
+    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - (c.key.remote.is_v4() ? 40 : 60));
+    c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss_of(c), least_send_mss, path_mss);
     if (const std::uint16_t most = options_of(core, c).max_segment; most != 0)
         c.mss = std::max(std::min(c.mss, most), least_send_mss);
     if (c.timestamps) {
@@ -106,12 +113,20 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
         ++core.counters.drop_no_flags;  // RFC 9293 3.10.7.2, fourth
         return;
     }
+    Listener* const found = core.listener(segment.local);
+    if (found == nullptr) return send_reset_for(core, segment);
+    Listener& listener = *found;
+    if (!isn && wants_cookie(core, listener)) return answer_with_cookie(core, listener, segment);
+    if (listener.half_open >= core.settings.tcp.syn_backlog) {
+        ++core.counters.drop_syn_backlog;
+        return;
+    }
     Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
     if (c == nullptr) {
         ++core.counters.drop_table_full;
         return;
     }
-    prepare(core, *c, core.listener(segment.local)->options);
+    prepare(core, *c, listener.options);
     if (isn) start_at(*c, *isn);
     c->state = State::syn_received;
     c->peer_link = segment.link_source;
@@ -121,23 +136,69 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
     c->snd_wnd = c->max_snd_wnd = segment.header.window;
     c->service_seen = true;
     negotiate(core, *c, segment.header.options);
+    c->ecn = accepts_ecn(core, segment);
+    core.count_half_open(*c);
     send_handshake(core, *c);
 }
 
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+Connection* open_from_cookie(Core& core, const Segment& segment, const wire::TcpOptions& syn) {
+    Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
+    if (c == nullptr) {
+        ++core.counters.drop_table_full;
+        return nullptr;
+    }
+    prepare(core, *c, core.listener(segment.local)->options);
+    start_at(*c, segment.ack() - 1);
+    c->state = State::syn_received;
+    c->peer_link = segment.link_source;
+    c->irs = segment.seq() - 1;
+    c->rcv_nxt = c->last_ack_sent = segment.seq();
+    c->service_seen = true;
+    negotiate(core, *c, syn);
+    const std::uint32_t mss = offered_mss(core, *c) - (c->timestamps ? 12u : 0u);
+    c->rcv_edge = c->rcv_nxt + initial_window(core.settings.tcp, c->receive_limit, mss);
+    return c;
+}
+
+// RFC 6056 3.3.4 (algorithm 4): a walk that begins elsewhere for each peer.
+std::uint16_t choose_port(Core& core, const IpAddress& local, const Endpoint& remote) {
+    const std::uint32_t first = core.settings.tcp.ephemeral_first;
+    const std::uint32_t count = core.settings.tcp.ephemeral_last - first + 1u;
+    const std::uint32_t offset = core.sequence.hash({local, 0}, remote, 4, 0);
+    std::uint32_t& walked =
+        core.port_walks[core.sequence.hash({local, 0}, remote, 5, 0) % core.port_walks.size()];
+    for (std::uint32_t tried = 0; tried < count; ++tried) {
+        const auto port = static_cast<std::uint16_t>(first + (offset + walked++) % count);
+        const Endpoint candidate{local, port};
+        const FlowKey key = core.key_of(remote, candidate);
+        const TimeWait* waiting = core.time_wait.find(key);
+        if (core.is_service(candidate) || core.table.find(key) != nullptr) continue;
+        if (waiting == nullptr || is_reusable(core, *waiting)) return port;
+    }
+    ++core.counters.drop_no_port;
+    return 0;
+}
+
+Connection* open_active(Core& core, Endpoint local, const Endpoint& remote, const LinkAddress& link,
                         const ConnectionOptions& options) {
     if (!is_possible_peer(remote.address) || remote.port == 0) {  // RFC 9293 3.9.2.3, MUST-46
         ++core.counters.drop_bad_peer;
         return nullptr;
     }
+    if (local.port == 0) local.port = choose_port(core, local.address, remote);
+    if (local.port == 0) return nullptr;
     const FlowKey key = core.key_of(remote, local);
     if (core.table.find(key) != nullptr) return nullptr;
+    const TimeWait* const waiting = core.time_wait.find(key);
+    if (waiting != nullptr && !is_reusable(core, *waiting)) return nullptr;
+    const std::optional<Seq> isn = leave_time_wait(core, key);
     Connection* c = core.table.create(key);
     if (c == nullptr) {
         ++core.counters.drop_table_full;
         return nullptr;
     }
     prepare(core, *c, options);
+    if (isn) start_at(*c, *isn);
     c->state = State::syn_sent;
     c->active_open = true;
     c->peer_link = link;
@@ -162,9 +223,11 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
     if (!segment.has(TcpFlags::syn)) return;
     c.irs = segment.seq();
     c.rcv_nxt = c.rcv_edge = segment.seq() + 1;
-    c.rcv_edge = c.rcv_nxt + initial_window(core, c, offered_mss(core, c));
+    c.rcv_edge = c.rcv_nxt + initial_window(core.settings.tcp, c.receive_limit, offered_mss(core, c));
     c.peer_link = segment.link_source;
     negotiate(core, c, segment.header.options);
+    c.ecn = core.settings.tcp.ecn == Ecn::active && c.handshake_sent == 1 && segment.has(TcpFlags::ece) &&
+            !segment.has(TcpFlags::cwr);
     c.snd_wl1 = segment.seq();
     c.snd_wnd = c.max_snd_wnd = segment.header.window;
     if (!acceptable) {
@@ -178,7 +241,11 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
     begin_synchronized(core, c, segment);
     c.ack_now = true;
     core.mark_dirty(c);
+    const ConnectionId id = c.id();
     announce_connection(core, c);
+    // RFC 9293 3.10.7.3, fifth: what else the SYN/ACK brings is processed from the sixth step on.
+    if (core.table.find(id) == nullptr || segment.length() == 1) return;
+    if (take_payload(core, c, segment, c.rcv_edge)) (void)finish_if_done(core, c);
 }
 
 }  // namespace understudy::stack::tcp

@@ -192,6 +192,7 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
     note_timestamp(core, c, segment);
     c.heard_at = milliseconds(core.now);
     c.keepalive_probes = 0;
+    note_congestion_marks(core, c, segment);
     if (!is_mirrored(segment)) c.peer_link = segment.link_source;
     release_acked(core, c);
     if (core.table.find(id) == nullptr) return;
@@ -221,6 +222,8 @@ void master_input(Core& core, Connection* c, const Segment& segment) {
             ++core.counters.drop_bad_peer;  // RFC 9293 3.9.2.3, MUST-57 and MUST-63
         } else if (core.is_service(segment.local) && !segment.has(TcpFlags::ack)) {
             listen_input(core, segment);
+        } else if (Connection* const restored = accept_cookie(core, segment)) {
+            synchronized_input(core, *restored, segment);
         } else if (in_grace) {
             ++core.counters.drop_unknown_connection;
         } else {

@@ -13,7 +13,7 @@ using wire::TcpFlags;
 // Builds one segment around a header whose ports and window are set; the payload comes from the send queue.
 bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
           std::uint8_t ttl, const wire::TcpHeader& header, const SendQueue* queue, Seq payload_at,
-          std::uint32_t payload_length) {
+          std::uint32_t payload_length, std::uint8_t traffic_class = 0) {
     const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(header.options);
     const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
     const auto frame = core.gate.reserve(offset + tcp_length + payload_length);
@@ -24,6 +24,7 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
     ip.destination = remote.address;
     ip.protocol = wire::IpProtocol::tcp;
     ip.ttl = ttl;
+    ip.traffic_class = traffic_class;
     ip.identification = core.next_ip_identification++;
     ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
     wire::write_ipv4(frame.subspan(wire::ethernet_header_length), ip);
@@ -70,11 +71,12 @@ void write_sack_blocks(Connection& c, wire::TcpOptions& options) {
 
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
+    const std::uint8_t mark = mark_outgoing(c, payload_length != 0 && seq >= c.snd_max, flags);
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
     header.window = select_window(c);
     if (c.sack && payload_length == 0) write_sack_blocks(c, header.options);
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
-              payload_length))
+              payload_length, static_cast<std::uint8_t>(traffic_class_of(core, c) | mark)))
         return false;
     note_ack_sent(core, c);
     return true;
@@ -223,9 +225,14 @@ void send_handshake(Core& core, Connection& c) {
     const bool answer = c.state == State::syn_received;
     wire::TcpHeader header =
         header_for(core, c, c.iss, answer ? TcpFlags::syn | TcpFlags::ack : TcpFlags::syn);
+    // RFC 3168 6.1.1; a SYN sent again may have been lost for what it asked (6.1.1.1).
+    if (answer && c.ecn) header.flags.bits |= TcpFlags::ece;
+    if (!answer && core.settings.tcp.ecn == Ecn::active && c.handshake_sent == 0)
+        header.flags.bits |= TcpFlags::ece | TcpFlags::cwr;
     // The window of a SYN is never scaled (RFC 7323 2.2).
     const std::uint32_t mss = offered_mss(core, c);
-    const std::uint32_t window = initial_window(core, c, mss - (answer && c.timestamps ? 12 : 0));
+    const std::uint32_t window =
+        initial_window(core.settings.tcp, c.receive_limit, mss - (answer && c.timestamps ? 12 : 0));
     header.window = static_cast<std::uint16_t>(window);
     header.options.mss = static_cast<std::uint16_t>(mss);
     header.options.window_scale_present = c.window_scaling;
@@ -235,7 +242,8 @@ void send_handshake(Core& core, Connection& c) {
         c.last_ack_sent = c.rcv_nxt;
         c.rcv_edge = max(c.rcv_edge, c.rcv_nxt + header.window);
     }
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0);
+    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
+         traffic_class_of(core, c));
     if (c.handshake_sent++ != 0) ++core.counters.tcp_retransmitted;
     c.retransmit_at = core.now + c.rtt.rto();
     core.arm(c);
@@ -243,7 +251,8 @@ void send_handshake(Core& core, Connection& c) {
 
 void send_reset(Core& core, const Connection& c, Seq seq) {
     const wire::TcpHeader header = header_for(core, c, seq, TcpFlags::rst | TcpFlags::ack);
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0);
+    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
+         traffic_class_of(core, c));
     ++core.counters.tcp_resets_sent;
 }
 

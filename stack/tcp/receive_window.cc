@@ -57,16 +57,17 @@ std::uint8_t window_scale_for(const TcpSettings& settings, const ConnectionOptio
     return static_cast<std::uint8_t>(std::clamp(bits - 15, 0, 14));
 }
 
-void size_receive_buffer(const Core& core, Connection& c) {
-    const ConnectionOptions& options = options_of(core, c);
-    const std::uint32_t buffer = options.receive_buffer_bytes != 0 ? options.receive_buffer_bytes
-                                                                   : core.settings.tcp.receive_buffer_bytes;
-    c.receive_limit = window_space(buffer);
+std::uint32_t receive_space(const TcpSettings& settings, const ConnectionOptions& options) {
+    const std::uint32_t asked = options.receive_buffer_bytes;
+    return window_space(asked != 0 ? asked : settings.receive_buffer_bytes);
 }
 
-std::uint32_t initial_window(const Core& core, const Connection& c, std::uint32_t mss) {
-    const TcpSettings& tcp = core.settings.tcp;
-    std::uint32_t window = c.receive_limit;
+void size_receive_buffer(const Core& core, Connection& c) {
+    c.receive_limit = receive_space(core.settings.tcp, options_of(core, c));
+}
+
+std::uint32_t initial_window(const TcpSettings& tcp, std::uint32_t space, std::uint32_t mss) {
+    std::uint32_t window = space;
     if (window > mss) window = round_down(window, mss);
     if (tcp.initial_receive_window != 0) window = std::min(window, tcp.initial_receive_window);
     return std::min(window, 0xffffu);

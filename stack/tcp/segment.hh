@@ -14,6 +14,7 @@ struct Segment {
     Endpoint remote;  // the client
     Endpoint local;   // the service
     std::uint8_t ttl = 64;
+    std::uint8_t traffic_class = 0;
     wire::TcpHeader header;
     wire::Bytes payload;
 

@@ -55,6 +55,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.sack = options.sack_permitted;
     c.window_scaling = options.window_scale_present;
     c.rcv_scale = options.window_scale;
+    c.ecn = segment.has(TcpFlags::ece) && !segment.has(TcpFlags::cwr);
     apply_client_options(core, c);
     c.receive_limit = std::max<std::uint32_t>(tcp.receive_buffer_bytes, segment.header.window);
     c.rcv_edge = max(c.rcv_edge, segment.ack() + segment.header.window);

@@ -13,8 +13,9 @@ bool is_given_up(Core& core, const Connection& c) {
 
 // False when the connection is gone.
 bool on_handshake_timeout(Core& core, Connection& c) {
-    if (c.handshake_sent > core.settings.tcp.syn_retries) {
-        core.finish(c, CloseReason::timed_out);
+    const TcpSettings& tcp = core.settings.tcp;
+    if (c.handshake_sent > (c.state == State::syn_sent ? tcp.syn_retries : tcp.syn_ack_retries)) {
+        core.finish(c, c.unreachable ? CloseReason::unreachable : CloseReason::timed_out);
         return false;
     }
     c.rtt.back_off(core.settings.tcp);
@@ -24,6 +25,7 @@ bool on_handshake_timeout(Core& core, Connection& c) {
 
 void on_retransmission_timeout(Core& core, Connection& c) {
     ++core.counters.tcp_timeouts;
+    suspect_black_hole(core, c);
     // A probe of a closed window that goes unanswered is no sign of congestion.
     if (c.snd_wnd != 0) core.congestion.on_timeout(c.congestion, distance(c.snd_una, c.snd_max), c.mss);
     c.recover = c.snd_max;  // RFC 6582 4: no fast retransmit for what is sent again below

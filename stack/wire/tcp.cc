@@ -58,9 +58,11 @@ void parse_options(Bytes bytes, TcpOptions& options) {
             ++at;
             continue;
         }
-        if (at + 1 >= bytes.size()) return;
-        const std::size_t length = load8(bytes.data() + at + 1);
-        if (length < 2 || at + length > bytes.size()) return;
+        const std::size_t length = at + 1 < bytes.size() ? load8(bytes.data() + at + 1) : 0;
+        if (length < 2 || at + length > bytes.size()) {
+            options.malformed = true;
+            return;
+        }
         parse_option(kind, bytes.subspan(at + 2, length - 2), options);
         at += length;
     }

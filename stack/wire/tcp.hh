@@ -36,6 +36,7 @@ struct TcpOptions {
     bool timestamps_present = false;
     std::uint32_t tsval = 0;
     std::uint32_t tsecr = 0;
+    bool malformed = false;  // read: an option had an impossible length
     std::uint8_t sack_count = 0;
     std::array<SeqRange, max_sack_blocks> sack{};
 };

@@ -189,6 +189,9 @@ stack::ConnectionOptions Sockets::connection_options(const Socket& socket) const
         options.fin_wait_2_timeout = seconds(*value);
     if (const auto value = number(IPPROTO_TCP, TCP_MAXSEG))
         options.max_segment = static_cast<std::uint16_t>(*value);
+    if (const auto value = number(socket.domain == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                                  socket.domain == AF_INET6 ? IPV6_TCLASS : IP_TOS))
+        options.traffic_class = static_cast<std::uint8_t>(*value);
     if (const auto value = number(SOL_SOCKET, SO_RCVBUF))
         options.receive_buffer_bytes = static_cast<std::uint32_t>(*value);
     const auto linger_option = socket.options.find({SOL_SOCKET, SO_LINGER});

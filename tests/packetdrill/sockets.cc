@@ -32,6 +32,8 @@ int errno_of(CloseReason reason) {
             return ECONNRESET;
         case CloseReason::refused:
             return ECONNREFUSED;
+        case CloseReason::unreachable:
+            return EHOSTUNREACH;
         case CloseReason::timed_out:
             return ETIMEDOUT;
         case CloseReason::finished:

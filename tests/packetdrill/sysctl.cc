@@ -108,6 +108,34 @@ void Sysctls::apply(stack::Settings& settings) const {
     tcp.receive_buffer_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 540000, 1));
     tcp.receive_buffer_max_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 15 << 20, 2));
     tcp.timestamps = number("net.ipv4.tcp_timestamps", tcp.timestamps) != 0;
+    switch (number("net.ipv4.tcp_ecn", 2)) {
+        case 0:
+            tcp.ecn = stack::Ecn::off;
+            break;
+        case 1:
+            tcp.ecn = stack::Ecn::active;
+            break;
+        default:
+            tcp.ecn = stack::Ecn::passive;
+            break;
+    }
+    switch (number("net.ipv4.tcp_syncookies", 1)) {
+        case 0:
+            tcp.syn_cookies = stack::SynCookies::off;
+            break;
+        case 2:
+            tcp.syn_cookies = stack::SynCookies::always;
+            break;
+        default:
+            tcp.syn_cookies = stack::SynCookies::automatic;
+            break;
+    }
+    tcp.window_scaling = number("net.ipv4.tcp_window_scaling", 1) != 0;
+    tcp.duplicate_sack = number("net.ipv4.tcp_dsack", 1) != 0;
+    tcp.syn_ack_retries = static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(number("net.ipv4.tcp_synack_retries", 5), 0, 127));
+    tcp.mtu_probing = number("net.ipv4.tcp_mtu_probing", 0) != 0;
+    tcp.base_mss = static_cast<std::uint16_t>(number("net.ipv4.tcp_base_mss", tcp.base_mss));
     // Not a name of Linux, which has no choice here.
     tcp.answer_future_acks = number("understudy.answer_future_acks", 0) != 0;
     tcp.min_burst_segments = static_cast<std::uint32_t>(

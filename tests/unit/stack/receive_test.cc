@@ -407,5 +407,51 @@ TEST_F(Options, ATinySegmentSizeOfThePeerIsNotHonoured) {
     EXPECT_EQ(host.sent()->payload.size(), 36u) << "48 bytes less the timestamps";
 }
 
+TEST_F(Options, TheTrafficClassIsSentOnEverySegment) {
+    ConnectionOptions options;
+    options.traffic_class = 0xb8;
+    ASSERT_TRUE(host.stack.set_service_options(service_endpoint, options));
+    syn();
+    EXPECT_EQ(host.wire.frames.front()[15], std::byte{0xb8});
+    host.server_isn = host.sent()->tcp.seq.raw();
+    host.inject(from_client(0, 0, TcpFlags::ack));
+    host.send("data");
+    EXPECT_EQ(host.wire.frames.front()[15], std::byte{0xb8});
+}
+
+class SmallMtu : public Master {
+  protected:
+    static Settings small() {
+        Settings settings = settings_for(Mode::master);
+        settings.mtu = 1000;
+        settings.tcp.ttl = 17;
+        return settings;
+    }
+    SmallMtu() : Master(small()) {}
+};
+
+TEST_F(SmallMtu, IsWhatWeOfferAndSend) {
+    Packet packet = opening();
+    packet.tcp.options.mss = 9000;
+    host.inject(packet);
+    EXPECT_EQ(host.wire.frames.front()[22], std::byte{17}) << "the TTL is a setting (MUST-49)";
+    const auto answer = host.sent();
+    EXPECT_EQ(answer->tcp.options.mss, 960);
+    host.server_isn = answer->tcp.seq.raw();
+    host.inject(from_client(0, 0, TcpFlags::ack));
+    host.send(std::string(2000, 'x'));
+    EXPECT_EQ(host.sent()->payload.size(), 960u);
+}
+
+TEST_F(Options, WithoutASegmentSizeThePeerTakes536) {
+    Packet packet = opening();
+    packet.tcp.options.mss = 0;
+    host.inject(packet);
+    host.server_isn = host.sent()->tcp.seq.raw();
+    host.inject(from_client(0, 0, TcpFlags::ack));
+    host.send(std::string(2000, 'x'));
+    EXPECT_EQ(host.sent()->payload.size(), 536u);
+}
+
 }  // namespace
 }  // namespace understudy::stack::test

@@ -191,6 +191,22 @@ TEST_F(FewTimeWaits, CloseAtOnceBeyondTheLimit) {
     EXPECT_EQ(host.stack.counters().time_wait_overflow, 1u);
 }
 
+class Patient : public TimeWaiting {
+  protected:
+    static Settings patient() {
+        Settings settings = settings_for(Mode::master);
+        settings.tcp.time_wait_ignores_reset = true;
+        return settings;
+    }
+    Patient() : TimeWaiting(patient()) {}
+};
+
+TEST_F(Patient, TimeWaitOutlivesAReset) {
+    wait();
+    host.inject(from_client(1, 0, TcpFlags::rst));
+    EXPECT_EQ(host.stack.time_wait_count(), 1u);
+}
+
 class Closing : public Master {};
 
 TEST_F(Closing, WithUnreadInputResets) {
