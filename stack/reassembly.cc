@@ -34,6 +34,7 @@ bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32
     }
     if (last - first == 1 && begin >= first->begin) {
         // A range that grows at its end is not copied: it may be a whole window.
+        first->grown = ++insertions_;
         if (end > first->end()) {
             const auto tail = bytes.subspan(distance(begin, first->end()));
             first->bytes.insert(first->bytes.end(), tail.begin(), tail.end());

@@ -54,6 +54,7 @@ struct Stack::Impl {
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
+    void on_icmp_error(wire::Bytes message);
     void dispatch(Connection* c, const Segment& segment);
     void announce();
     void send_arp(const LinkAddress& destination, const wire::ArpPacket& arp);
@@ -170,7 +171,10 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
         ++core.counters.drop_malformed_icmp;
         return;
     }
-    if (wire::load8(packet.payload.data()) != wire::icmp_echo_request) {
+    const std::uint8_t type = wire::load8(packet.payload.data());
+    if (type == wire::icmp_unreachable || type == wire::icmp_time_exceeded)
+        return on_icmp_error(packet.payload);
+    if (type != wire::icmp_echo_request) {
         ++core.counters.drop_icmp_type;
         return;
     }
@@ -192,6 +196,40 @@ void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
     wire::make_echo_reply(reply.subspan(offset));
     core.gate.commit();
     ++core.counters.icmp_echo_replies_sent;
+}
+
+// The message quotes the IP header of what it is about and at least the 8 bytes after it (RFC 1122 3.2.2):
+// ports and sequence number, by which the connection is found and the message believed.
+void Stack::Impl::on_icmp_error(wire::Bytes message) {
+    constexpr std::size_t least_quoted_after_ip = 8;
+    const wire::Bytes quoted = message.subspan(wire::icmp_echo_header_length);
+    const std::size_t ip_length =
+        quoted.size() < wire::ipv4_header_length ? 0 : std::size_t{4} * (wire::load8(quoted.data()) & 0x0f);
+    if (ip_length < wire::ipv4_header_length || wire::load8(quoted.data()) >> 4 != 4 ||
+        quoted.size() < ip_length + least_quoted_after_ip) {
+        ++core.counters.drop_malformed_icmp;
+        return;
+    }
+    const std::byte* const tcp = quoted.data() + ip_length;
+    const Endpoint local{IpAddress::from_v4(wire::load32(quoted.data() + 12)), wire::load16(tcp)};
+    const Endpoint remote{IpAddress::from_v4(wire::load32(quoted.data() + 16)), wire::load16(tcp + 2)};
+    const Seq seq(wire::load32(tcp + 4));
+    const bool is_tcp = wire::load8(quoted.data() + 9) == static_cast<std::uint8_t>(wire::IpProtocol::tcp);
+    Connection* const c = is_tcp && core.local_address_index(local.address)
+                              ? core.table.find(core.key_of(remote, local))
+                              : nullptr;
+    if (c == nullptr) {
+        ++core.counters.drop_icmp_unproven;
+        return;
+    }
+    Core::Batch batch(core);
+    const std::uint8_t type = wire::load8(message.data()), code = wire::load8(message.data() + 1);
+    const bool unreachable = type == wire::icmp_unreachable;
+    if (unreachable && code == wire::icmp_fragmentation_needed)
+        return tcp::on_path_mtu(core, *c, wire::load16(message.data() + 6), seq);
+    const bool hard =
+        unreachable && (code == wire::icmp_protocol_unreachable || code == wire::icmp_port_unreachable);
+    tcp::on_unreachable(core, *c, hard, seq);
 }
 
 // Gratuitous ARP in both forms (paper section IV.C): the request is always taken, the reply satisfies
@@ -363,8 +401,8 @@ std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint
     Core& core = impl_->core;
     core.now = now;
     if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
-    const Connection* c = tcp::open_active(core, local, remote, remote_link,
-                                                options.value_or(core.settings.tcp.options));
+    const Connection* c =
+        tcp::open_active(core, local, remote, remote_link, options.value_or(core.settings.tcp.options));
     if (c == nullptr) return std::nullopt;
     return c->id();
 }

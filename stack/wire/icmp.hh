@@ -1,4 +1,4 @@
-// ICMP echo (RFC 792).
+// ICMP: echo, and the errors that a connection hears of (RFC 792).
 #pragma once
 
 #include "stack/wire/bytes.hh"
@@ -9,6 +9,12 @@ namespace understudy::stack::wire {
 inline constexpr std::size_t icmp_echo_header_length = 8;
 inline constexpr std::uint8_t icmp_echo_reply = 0;
 inline constexpr std::uint8_t icmp_echo_request = 8;
+inline constexpr std::uint8_t icmp_unreachable = 3;
+inline constexpr std::uint8_t icmp_time_exceeded = 11;
+// Codes of icmp_unreachable.
+inline constexpr std::uint8_t icmp_protocol_unreachable = 2;
+inline constexpr std::uint8_t icmp_port_unreachable = 3;
+inline constexpr std::uint8_t icmp_fragmentation_needed = 4;
 
 inline bool is_valid_icmp(Bytes message) {
     return message.size() >= icmp_echo_header_length && checksum_finish(checksum_add(message)) == 0;
