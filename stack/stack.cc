@@ -6,6 +6,7 @@
 
 #include "stack/ingress.hh"
 #include "stack/tcp/core.hh"
+#include "stack/udp/services.hh"
 #include "stack/wire/arp.hh"
 #include "stack/wire/icmp.hh"
 
@@ -26,10 +27,13 @@ const Settings& validated(const Settings& settings) {
             "window_scale must be 0 to 14 (RFC 7323 2.3)");
     require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
             "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
+    require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
-    for (const Endpoint& service : settings.services)
-        require(service.address.is_v4() && service.port != 0, "a service needs an IPv4 address and a port");
+    for (const auto& services : {settings.services, settings.udp_services})
+        for (const Endpoint& service : services)
+            require(service.address.is_v4() && service.port != 0,
+                    "a service needs an IPv4 address and a port");
     return settings;
 }
 
@@ -37,15 +41,22 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random) {}
+        : core(validated(settings), sink, events, random), udp(core, random) {}
 
     Core core;
+    udp::Services udp;
+    // The datagrams of a burst, each with the number of segments before it: both go on in the order of arrival.
+    std::array<std::pair<std::size_t, udp::Datagram>, FlowTable::max_burst> datagrams;
+    std::size_t datagrams_read = 0;
+    std::size_t datagrams_done = 0;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    std::optional<Segment> read_frame(const ReceivedFrame& frame);
+    // A segment; a datagram is put into `datagrams`, behind `segments_before` segments.
+    std::optional<Segment> read_frame(const ReceivedFrame& frame, std::size_t segments_before);
+    void dispatch_datagrams(std::size_t segments_before);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
@@ -60,8 +71,9 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     std::array<FlowKey, FlowTable::max_burst> keys;
     std::array<std::uint32_t, FlowTable::max_burst> found;
     std::size_t count = 0;
+    datagrams_read = datagrams_done = 0;
     for (const ReceivedFrame& frame : burst) {
-        if (auto segment = read_frame(frame)) {
+        if (auto segment = read_frame(frame, count)) {
             keys[count] = core.key_of(segment->remote, segment->local);
             segments[count++] = *segment;
         }
@@ -69,13 +81,22 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     core.table.flows().find_burst(std::span(keys).first(count), found);
     const std::uint64_t version = core.table.flows().version();
     for (std::size_t i = 0; i < count; ++i) {
+        dispatch_datagrams(i);
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
         Core::Batch batch(core);
         dispatch(found[i] == FlowTable::none ? nullptr : &core.table.at(found[i]), segments[i]);
     }
+    dispatch_datagrams(count);
 }
 
-std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
+void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
+    while (datagrams_done < datagrams_read && datagrams[datagrams_done].first <= segments_before) {
+        Core::Batch batch(core);
+        udp.input(datagrams[datagrams_done++].second);
+    }
+}
+
+std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame, std::size_t segments_before) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
@@ -109,6 +130,11 @@ std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
+        return std::nullopt;
+    }
+    if (packet->header.protocol == wire::IpProtocol::udp) {
+        if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
+            datagrams[datagrams_read++] = {segments_before, *datagram};
         return std::nullopt;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
@@ -257,6 +283,7 @@ void Stack::advance(Instant now) {
         due.pop_back();
         impl_->announce();
     }
+    impl_->udp.expire();
     for (const std::uint32_t index : core.collect_due()) {
         Connection& c = core.table.at(index);
         if (!c.in_use) continue;
@@ -267,6 +294,7 @@ void Stack::advance(Instant now) {
 
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
+    if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;
     if (!impl_->announcements_due.empty()) {
         const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
         next = next ? std::min(*next, announcement) : announcement;
@@ -323,6 +351,7 @@ PromotionReport Stack::promote(Instant now) {
                 break;
         }
     }
+    report.datagrams = impl_->udp.release();
     return report;
 }
 
@@ -409,6 +438,12 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     if (Connection* c = impl_->core.table.find(id)) tcp::app_resume_receive(impl_->core, *c);
+}
+
+bool Stack::send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
+                          Instant now) {
+    impl_->core.now = now;
+    return impl_->udp.send(service, client, bytes);
 }
 
 std::size_t Stack::connection_count() const {
