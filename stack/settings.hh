@@ -94,6 +94,8 @@ struct Settings {
     bool speaks_for_host = true;
     std::size_t mtu = 1500;
     std::uint32_t max_connections = 1 << 16;
+    // Most memory that all connections together may hold for bytes that came before earlier ones.
+    std::uint64_t reassembly_budget_bytes = 256 << 20;
     // After promotion, frames of unknown connections are dropped, not answered with RST, for this long.
     Duration unknown_grace = std::chrono::seconds(3);
     // When the announcement is repeated after promotion.

@@ -45,17 +45,23 @@ struct Stack::Impl {
 
     Core core;
     udp::Services udp;
-    // The datagrams of a burst, each with the number of segments before it: both go on in the order of arrival.
-    std::array<std::pair<std::size_t, udp::Datagram>, FlowTable::max_burst> datagrams;
-    std::size_t datagrams_read = 0;
-    std::size_t datagrams_done = 0;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
+    // Of the burst at hand; too large to begin anew with each.
+    std::array<Segment, FlowTable::max_burst> segments;
+    std::array<FlowKey, FlowTable::max_burst> keys;
+    std::array<std::uint32_t, FlowTable::max_burst> found;
+    std::size_t segments_read = 0;
+    // Each with the number of segments before it: both kinds go on in the order of arrival.
+    std::array<std::pair<std::size_t, udp::Datagram>, FlowTable::max_burst> datagrams;
+    std::size_t datagrams_read = 0;
+    std::size_t datagrams_done = 0;
+
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    // A segment; a datagram is put into `datagrams`, behind `segments_before` segments.
-    std::optional<Segment> read_frame(const ReceivedFrame& frame, std::size_t segments_before);
+    // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are queued.
+    bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void dispatch_datagrams(std::size_t segments_before);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
@@ -67,26 +73,24 @@ struct Stack::Impl {
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
-    std::array<Segment, FlowTable::max_burst> segments;
-    std::array<FlowKey, FlowTable::max_burst> keys;
-    std::array<std::uint32_t, FlowTable::max_burst> found;
-    std::size_t count = 0;
-    datagrams_read = datagrams_done = 0;
+    segments_read = datagrams_read = datagrams_done = 0;
     for (const ReceivedFrame& frame : burst) {
-        if (auto segment = read_frame(frame, count)) {
-            keys[count] = core.key_of(segment->remote, segment->local);
-            segments[count++] = *segment;
-        }
+        Segment& segment = segments[segments_read];
+        segment = Segment{};
+        if (!read_frame(frame, segment)) continue;
+        keys[segments_read++] = core.key_of(segment.remote, segment.local);
     }
-    core.table.flows().find_burst(std::span(keys).first(count), found);
+    core.table.flows().find_burst(std::span(keys).first(segments_read), found);
+    for (std::size_t i = 0; i < segments_read; ++i)
+        if (found[i] != FlowTable::none) core.prefetch(found[i]);
     const std::uint64_t version = core.table.flows().version();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < segments_read; ++i) {
         dispatch_datagrams(i);
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
         Core::Batch batch(core);
         dispatch(found[i] == FlowTable::none ? nullptr : &core.table.at(found[i]), segments[i]);
     }
-    dispatch_datagrams(count);
+    dispatch_datagrams(segments_read);
 }
 
 void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
@@ -96,58 +100,58 @@ void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
     }
 }
 
-std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame, std::size_t segments_before) {
+bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
         ++counters.drop_silent;  // ARP included: the address is the primary's
-        return std::nullopt;
+        return false;
     }
     const auto link = wire::parse_ethernet(frame.bytes);
     if (!link) {
         ++counters.drop_malformed_ethernet;
-        return std::nullopt;
+        return false;
     }
     if (frame.source == Source::service && link->destination != core.settings.link_address &&
         !link->destination.is_group()) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (link->type == wire::EtherType::arp && frame.source == Source::service) {
         on_arp(frame.bytes.subspan(wire::ethernet_header_length));
-        return std::nullopt;
+        return false;
     }
     if (link->type != wire::EtherType::ipv4) {
         ++counters.drop_ether_type;
-        return std::nullopt;
+        return false;
     }
     const auto packet = read_ip(frame, *link, counters);
-    if (!packet) return std::nullopt;
+    if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol == wire::IpProtocol::udp) {
         if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
-            datagrams[datagrams_read++] = {segments_before, *datagram};
-        return std::nullopt;
+            datagrams[datagrams_read++] = {segments_read, *datagram};
+        return false;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
         ++counters.drop_ip_protocol;
-        return std::nullopt;
+        return false;
     }
-    auto segment = read_tcp(*packet, frame.source, core.settings.shadow, counters);
+    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (segment && frame.source != Source::service && !core.is_service(segment->local)) {
+    if (frame.source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
-        return std::nullopt;
+        return false;
     }
-    return segment;
+    return true;
 }
 
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
@@ -257,6 +261,13 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.ssthresh = c.congestion.ssthresh;
+    s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
+    s.timestamps = c.timestamps;
+    s.sack = c.sack;
+    s.window_scaling = c.window_scaling;
+    s.send_scale = c.snd_scale;
+    s.receive_scale = c.rcv_scale;
     s.verified = c.verified;
     return s;
 }
@@ -284,8 +295,11 @@ void Stack::advance(Instant now) {
         impl_->announce();
     }
     impl_->udp.expire();
-    for (const std::uint32_t index : core.collect_due()) {
-        Connection& c = core.table.at(index);
+    const std::vector<std::uint32_t>& expired = core.collect_due();
+    constexpr std::size_t ahead = 8;
+    for (std::size_t i = 0; i < expired.size(); ++i) {
+        if (i + ahead < expired.size()) core.prefetch(expired[i + ahead]);
+        Connection& c = core.table.at(expired[i]);
         if (!c.in_use) continue;
         Core::Batch batch(core);
         tcp::on_timer(core, c);
@@ -371,20 +385,22 @@ void Stack::unlisten(const Endpoint& service) {
 }
 
 std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
-                                           const LinkAddress& remote_link, Instant now) {
+                                           const LinkAddress& remote_link, Instant now,
+                                           const std::optional<ConnectionOptions>& options) {
     Core& core = impl_->core;
     core.now = now;
     if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
-    const Connection* c = tcp::open_active(core, local, remote, remote_link);
+    const Connection* c = tcp::open_active(core, local, remote, remote_link,
+                                                options.value_or(core.settings.tcp.options));
     if (c == nullptr) return std::nullopt;
     return c->id();
 }
 
-std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now) {
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     Connection* c = impl_->core.table.find(id);
-    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more);
 }
 
 std::size_t Stack::send_room(ConnectionId id) const {
@@ -448,6 +464,10 @@ bool Stack::send_datagram(const Endpoint& service, const Endpoint& client, std::
 
 std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
+}
+
+std::uint64_t Stack::reassembly_bytes() const {
+    return impl_->core.reassembly_bytes;
 }
 
 std::size_t Stack::time_wait_count() const {

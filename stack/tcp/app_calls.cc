@@ -33,8 +33,9 @@ void on_divergence(Core& core, Connection& c, Seq at) {
 
 }  // namespace
 
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes) {
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more) {
     if (c.send_shut || bytes.empty()) return 0;
+    c.more_coming = more;
     if (!tracks_output(c)) {
         c.bytes_sent += bytes.size();
         return bytes.size();
@@ -67,7 +68,7 @@ std::size_t app_send_room(const Core& core, const Connection& c) {
 void app_shutdown_send(Core& core, Connection& c) {
     if (c.send_shut) return;
     c.send_shut = true;
-    c.send_blocked = false;
+    c.send_blocked = c.more_coming = false;
     if (c.is_silent()) {
         // No FIN until the primary's is seen, or until we serve (rules.md 10).
         if (c.send_queue.app_nxt() < c.send_queue.primary_nxt())

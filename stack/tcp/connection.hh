@@ -95,9 +95,10 @@ struct Connection {
     bool service_seen : 1 = false;  // its frames reach the service port
     bool nodelay : 1 = false;
     bool cork : 1 = false;
-    bool doomed : 1 = false;      // differs from what the peer has: reset when life_at comes
-    bool ack_due : 1 = false;     // something was received that no acknowledgement covers
-    bool ack_pushed : 1 = false;  // it ends a write of the peer
+    bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
+    bool ack_due : 1 = false;      // something was received that no acknowledgement covers
+    bool ack_pushed : 1 = false;   // it ends a write of the peer
     bool ack_pushed_twice : 1 = false;
     bool interactive : 1 = false;       // answers carry the acknowledgements
     bool detached : 1 = false;          // the application has closed both directions

@@ -64,9 +64,9 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
 }
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
-    const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
-    if (at == local_addresses_.end()) return std::nullopt;
-    return static_cast<std::uint32_t>(at - local_addresses_.begin());
+    for (std::uint32_t i = 0; i < local_addresses_.size(); ++i)
+        if (local_addresses_[i] == address) return i;
+    return std::nullopt;
 }
 
 bool Core::is_service(const Endpoint& endpoint) const {

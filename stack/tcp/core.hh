@@ -32,6 +32,7 @@ class Core {
 
     const Settings settings;
     Counters counters;
+    std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
     EgressGate gate;
     ConnectionEvents& events;
     SequenceGenerator sequence;
@@ -67,6 +68,12 @@ class Core {
         return wheel_.collect(now);
     }
     std::optional<Instant> next_deadline() const;
+
+    // Asks for a connection's memory, and its timer's, ahead of their use.
+    void prefetch(std::uint32_t index) const {
+        stack::prefetch(table.at(index));
+        wheel_.prefetch(index);
+    }
 
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);
@@ -122,6 +129,11 @@ inline std::uint32_t seconds(Instant at) {
 // The connection is established: tells the application.
 void announce_connection(Core& core, Connection& c);
 
+// Keeps bytes that came before earlier ones, within the connection's limit and the stack's budget. False, and
+// counted, when there is no room.
+bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Bytes bytes,
+                       std::uint32_t byte_limit, std::size_t range_limit);
+
 // close.cc: the closing half of the state diagram, one for both modes.
 
 // The peer's FIN was reached (RFC 9293 3.10.7.4, eighth).
@@ -153,7 +165,8 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link);
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options);
 
 // challenge.cc: answers to what may be forged.
 
@@ -280,7 +293,7 @@ bool tracks_output(const Connection& c);
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

@@ -129,7 +129,8 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
     send_handshake(core, *c);
 }
 
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link) {
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options) {
     if (!is_possible_peer(remote.address) || remote.port == 0) {  // RFC 9293 3.9.2.3, MUST-46
         ++core.counters.drop_bad_peer;
         return nullptr;
@@ -141,7 +142,7 @@ Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remot
         ++core.counters.drop_table_full;
         return nullptr;
     }
-    prepare(core, *c, core.settings.tcp.options);
+    prepare(core, *c, options);
     c->state = State::syn_sent;
     c->active_open = true;
     c->peer_link = link;

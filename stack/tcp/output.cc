@@ -72,10 +72,11 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
 }
 
 // Sends [seq, seq + length) and the FIN if it stands there, and keeps the books of retransmission.
-bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin) {
+bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin, bool push = false) {
     const Seq end = seq + length + (fin ? 1 : 0);
     std::uint8_t flags = fin ? TcpFlags::fin : 0;
-    if (length != 0 && seq + length == c.send_queue.end()) flags |= TcpFlags::psh;
+    if (length != 0 && (push || (seq + length == c.send_queue.end() && !c.more_coming)))
+        flags |= TcpFlags::psh;
     if (!send_segment(core, c, seq, length, flags)) return false;
     if (seq < c.snd_max) {
         ++core.counters.tcp_retransmitted;
@@ -96,7 +97,7 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
 // Whether the small rest of what was written waits for more (RFC 9293 3.7.4): with Minshall's change, only
 // while another small segment is on its way.
 bool waits_for_more(const Connection& c) {
-    return c.cork || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
+    return c.cork || c.more_coming || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
 }
 
 // True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).
@@ -110,7 +111,25 @@ void await_acknowledgement(Core& core, Connection& c) {
     core.arm(c);
 }
 
+// How many segments leave back to back before one of them asks the receiver to push (RFC 9293 3.9.1.2 leaves
+// it to the sender): as many as Linux hands to the NIC in one piece, a millisecond's worth, so that receivers
+// that collect segments wait no longer than the sender sends.
+std::uint32_t burst_segments(const Connection& c) {
+    constexpr std::uint32_t least = 2, largest_burst = 65536;
+    const auto rtt_us = std::chrono::duration_cast<std::chrono::microseconds>(c.rtt.srtt()).count();
+    if (rtt_us == 0) return largest_burst / segment_room(c);
+    const bool slow_start = c.congestion.cwnd < c.congestion.ssthresh / 2;
+    std::uint64_t bytes = std::uint64_t{c.congestion.cwnd} * (slow_start ? 200 : 120) * 10000 /
+                          static_cast<std::uint64_t>(rtt_us) / 1024;
+    const auto near = static_cast<std::uint64_t>(rtt_us) >> 9;
+    if (near < 32) bytes += largest_burst >> near;  // what fills a short path is small in any case
+    return std::max(
+        least, static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, largest_burst)) / segment_room(c));
+}
+
 void send_allowed(Core& core, Connection& c) {
+    std::uint32_t run = 0;
+    const std::uint32_t longest_run = burst_segments(c);
     while (true) {
         const Seq data_end = c.send_queue.end();
         const Seq limit = c.snd_una + std::min(c.congestion.cwnd, c.snd_wnd);
@@ -120,7 +139,10 @@ void send_allowed(Core& core, Connection& c) {
         const bool fin = c.fin_queued && c.snd_nxt + length == c.fin_seq;
         if (length == 0 && !fin) break;
         if (!fin && !worth_sending(c, length, queued)) break;
-        const bool sent = send_data(core, c, c.snd_nxt, length, fin);
+        const bool continued = std::min(queued, usable) >= length + segment_room(c);
+        const bool push = ++run > 1 && (run == longest_run || !continued);
+        if (push || !continued) run = 0;
+        const bool sent = send_data(core, c, c.snd_nxt, length, fin, push);
         if (sent) c.snd_nxt += length + (fin ? 1 : 0);
         await_acknowledgement(core, c);
         if (!sent) break;  // no buffer: the timer tries again
