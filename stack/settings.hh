@@ -13,6 +13,8 @@ namespace understudy::stack {
 // The paper's roles: a silent replica withholds all output, a master serves.
 enum class Mode : std::uint8_t { silent, master };
 
+enum class CongestionAlgorithm : std::uint8_t { cubic, new_reno };  // RFC 9438, RFC 5681
+
 struct TcpSettings {
     std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = 7;                 // offered as master; RFC 7323 2.2
@@ -21,12 +23,17 @@ struct TcpSettings {
     std::uint32_t receive_buffer_bytes = 1 << 20;  // most that waits for the application
     std::uint32_t send_buffer_bytes = 1 << 20;     // most that waits for the peer
     std::uint32_t initial_window_segments = 10;    // RFC 6928
+    CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+    bool nagle = true;                 // RFC 9293 3.7.4; a connection may do without
+    bool loss_probes = true;           // RFC 8985 7
+    bool forward_rto_recovery = true;  // RFC 5682
+    bool restart_after_idle = true;    // RFC 5681 4.1
     Duration rto_initial = std::chrono::seconds(1);
     Duration rto_min = std::chrono::milliseconds(200);
     Duration rto_max = std::chrono::seconds(120);
     Duration delayed_ack = std::chrono::milliseconds(40);
     Duration time_wait = std::chrono::seconds(60);
-    Duration user_timeout = std::chrono::seconds(900);  // RFC 9293 3.8.3 R2
+    Duration user_timeout = std::chrono::seconds(900);       // RFC 9293 3.8.3 R2
     Duration fin_wait_2_timeout = std::chrono::seconds(60);  // of connections closed by the application
     std::uint32_t max_time_wait = 1 << 18;  // records; beyond it connections are closed at once
     bool time_wait_reuse = false;           // by active opens, a second later with timestamps (RFC 6191)
@@ -35,7 +42,7 @@ struct TcpSettings {
     // segments that are no part of it.
     std::uint32_t challenge_ack_limit = 1000;
     Duration invalid_ack_interval = std::chrono::milliseconds(500);
-    std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
+    std::uint32_t syn_retries = 6;  // SYN and SYN/ACK
 };
 
 struct ShadowSettings {

@@ -222,7 +222,19 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.primary_ack = c.is_silent() ? c.shadow->primary_ack.raw() : 0;
     s.app_nxt = c.send_queue.app_nxt().raw();
     s.unread_bytes = c.unread.size();
-    s.cwnd = c.congestion.cwnd;
+    s.cwnd = c.congestion.cwnd * c.mss;
+    s.cwnd_segments = c.congestion.cwnd;
+    s.ssthresh_segments = c.congestion.ssthresh;
+    s.reordering_segments = c.reordering;
+    if (c.recovery != nullptr) {
+        s.recovery = c.recovery->state;
+        s.unacked_segments = c.recovery->sent.size();
+        s.sacked_segments = c.recovery->sacked();
+        s.lost_segments = c.recovery->sent.lost();
+        s.resent_segments = c.recovery->sent.resent();
+    }
+    s.rtt_variation = c.rtt.variation();
+    s.min_rtt = c.rtt.min_rtt();
     s.bytes_received = c.bytes_received;
     s.bytes_sent = c.bytes_sent;
     s.retransmitted_segments = c.retransmitted;

