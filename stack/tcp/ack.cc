@@ -129,18 +129,6 @@ void on_probed_window(Core& core, Connection& c) {
 
 }  // namespace
 
-void sample_handshake(Core& core, Connection& c, const Segment& segment) {
-    // As of a segment that was sent again: only the timestamp tells which one is answered.
-    AckNews news{.prior_una = c.snd_una};
-    news.segments_acked = true;
-    if (c.handshake_sent == 1) news.rtt = core.now - c.sent_at;
-    c.rtt = RttEstimator(core.settings.tcp.rto_initial);
-    sample_rtt(core, c, segment, news);
-    c.sent_at = core.now;
-    // RFC 6298 5.7 and RFC 5681 3.1: a handshake that was lost more than once makes a careful start.
-    if (c.handshake_sent > 2) c.congestion.cwnd = 1;
-}
-
 void update_send_window(Connection& c, const Segment& segment) {
     const std::uint8_t scale = segment.has(wire::TcpFlags::syn) ? 0 : c.snd_scale;
     const std::uint32_t window = std::uint32_t{segment.header.window} << scale;
@@ -163,7 +151,7 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     if (ack > c.snd_nxt) {
         if (!c.promoted || (c.verified && !c.ack_parked)) {
             ++core.counters.drop_bad_ack;
-            challenge_ack(core, c, segment);  // RFC 5961 5.2
+            if (core.settings.tcp.answer_future_acks) challenge_ack(core, c, segment);  // RFC 5961 5.2
             return false;
         }
         // The client has bytes of the primary that nobody here has seen: they are swallowed when the

@@ -9,6 +9,7 @@
 #include "stack/congestion_control.hh"
 #include "stack/flow_table.hh"
 #include "stack/interfaces.hh"
+#include "stack/options.hh"
 #include "stack/reassembly.hh"
 #include "stack/rtt.hh"
 #include "stack/send_queue.hh"
@@ -30,6 +31,7 @@ enum class TransmitTimer : std::uint8_t {
     loss_probe,      // RFC 8985 7
     window_probe,    // RFC 9293 3.8.6.1
 };
+inline constexpr std::uint16_t least_send_mss = 48;  // whatever the peer asks for; Linux's tcp_min_snd_mss
 
 // What a silent connection knows of the primary; gone after promotion.
 //
@@ -95,10 +97,8 @@ struct Connection {
     bool ack_now : 1 = false;
     bool window_limited : 1 = false;  // cwnd held the sender back in the latest round trip
     bool dsack_due : 1 = false;       // `dsack` was not told yet
-    bool nodelay : 1 = false;         // RFC 9293 3.7.4
     bool ecn : 1 = false;             // RFC 3168 6.1, negotiated
     bool cwr_due : 1 = false;         // the next new segment carries CWR
-    bool cwr_now : 1 = false;         // the segment being sent does
     bool peer_fin_seen : 1 = false;
     bool peer_fin_taken : 1 = false;  // rcv_nxt is past it
     bool peer_close_told : 1 = false;
@@ -107,7 +107,16 @@ struct Connection {
     bool send_blocked : 1 = false;  // the application waits for writable()
     bool promoted : 1 = false;
     bool verified : 1 = false;
-    bool service_seen : 1 = false;      // its frames reach the service port
+    bool service_seen : 1 = false;  // its frames reach the service port
+    bool nodelay : 1 = false;
+    bool cork : 1 = false;
+    bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
+    bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
+    bool ack_due : 1 = false;      // something was received that no acknowledgement covers
+    bool ack_pushed : 1 = false;   // it ends a write of the peer
+    bool ack_pushed_twice : 1 = false;
+    bool interactive : 1 = false;       // answers carry the acknowledgements
     bool detached : 1 = false;          // the application has closed both directions
     bool answered_invalid : 1 = false;  // at answered_invalid_at
     bool ack_parked : 1 = false;        // parked_ack is ahead of what is known of our stream
@@ -117,10 +126,10 @@ struct Connection {
     Seq snd_una;
     Seq snd_nxt;
     Seq snd_max;  // the end of what was ever sent; ahead of snd_nxt only while silent
-    Seq snd_sml;  // the end of the latest segment that was not full (Minshall's Nagle)
     Seq snd_wl1;
     Seq snd_wl2;
     Seq fin_seq;
+    Seq snd_small;   // end of the last segment sent that was not full (RFC 9293 3.7.4)
     Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
     std::uint32_t snd_wnd = 0;
     std::uint32_t max_snd_wnd = 0;
@@ -144,10 +153,19 @@ struct Connection {
     std::uint8_t snd_scale = 0;
     std::uint8_t rcv_scale = 0;
     std::uint8_t ttl = 64;
-    std::uint8_t unacked_segments = 0;
     std::uint8_t reordering = default_reordering;  // segments
     std::uint8_t probe_backoff = 0;
     TransmitTimer transmit_timer = TransmitTimer::retransmission;
+    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
+    std::uint8_t ato = 0;         // milliseconds that an acknowledgement waits; 0: no data yet
+    std::uint8_t keepalive_probes = 0;
+    std::uint16_t rcv_mss = default_mss;  // the peer's segment size, as it seems
+    std::uint16_t last_segment_size = 0;
+    std::uint32_t data_at = 0;     // milliseconds: the last data
+    std::uint32_t heard_at = 0;    // milliseconds: the last segment
+    std::uint32_t tune_space = 0;  // bytes read in a round trip, at best; 0: not measured
+    std::uint32_t tune_read = 0;   // stream offset at tune_at
+    std::uint32_t tune_at = 0;     // microseconds
     std::uint8_t handshake_sent = 0;
 
     CongestionState congestion;
@@ -167,6 +185,7 @@ struct Connection {
     ByteQueue unread;
     std::unique_ptr<Reassembly> out_of_order;
     std::unique_ptr<Shadow> shadow;
+    std::unique_ptr<ConnectionOptions> options;  // where they are not the settings'
 
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_sent = 0;

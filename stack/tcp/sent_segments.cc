@@ -34,9 +34,9 @@ void SentSegments::change(std::uint32_t i, Change&& what) {
     count(segment, 1);
 }
 
-void SentSegments::push(Seq begin, Seq end, Instant now) {
+void SentSegments::push(Seq begin, Seq end, Instant now, bool pushed) {
     assert(empty() || back().end == begin);
-    segments_.push_back({.begin = begin, .end = end, .sent_at = now});
+    segments_.push_back({.begin = begin, .end = end, .sent_at = now, .pushed = pushed});
 }
 
 void SentSegments::pop_front() {
@@ -71,6 +71,7 @@ void SentSegments::merge_with_next(std::uint32_t i) {
     segments_.erase(segments_.begin() + static_cast<std::ptrdiff_t>(head_ + i + 1));
     change(i, [&next](SentSegment& segment) {
         segment.end = next.end;
+        segment.pushed = segment.pushed || next.pushed;
         segment.ever_resent = segment.ever_resent || next.ever_resent;
     });
 }

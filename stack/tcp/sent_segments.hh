@@ -13,8 +13,9 @@ namespace understudy::stack::tcp {
 
 struct SentSegment {
     Seq begin;
-    Seq end;          // a FIN counts
-    Instant sent_at;  // the latest transmission
+    Seq end;              // a FIN counts
+    Instant sent_at;      // the latest transmission
+    bool pushed = false;  // carries PSH
     bool sacked = false;
     bool lost = false;
     bool resent = false;       // a retransmission is on its way
@@ -34,7 +35,7 @@ class SentSegments {
     // The first segment that ends after `seq`; size() when there is none.
     std::uint32_t find(Seq seq) const;
 
-    void push(Seq begin, Seq end, Instant now);
+    void push(Seq begin, Seq end, Instant now, bool pushed);
     void pop_front();
     // The peer has acknowledged a part of the first segment.
     void trim_front(Seq una);

@@ -146,7 +146,6 @@ inline Settings settings_for(Mode mode) {
     settings.initial_mode = mode;
     settings.announce_repeats = {};
     settings.unknown_grace = 0s;
-    settings.tcp.nagle = false;
     return settings;
 }
 

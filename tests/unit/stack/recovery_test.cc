@@ -14,7 +14,13 @@ using testing::IsEmpty;
 // A connection whose round trip is known, and segments of 1000 bytes to lose.
 class Recovering : public Master {
   protected:
-    explicit Recovering(Settings settings = settings_for(Mode::master)) : Master(settings) { window = 60000; }
+    explicit Recovering(bool nodelay = true) : Master(settings(nodelay)) { window = 60000; }
+
+    static Settings settings(bool nodelay) {
+        Settings settings = settings_for(Mode::master);
+        settings.tcp.options.nodelay = nodelay;
+        return settings;
+    }
 
     // Establishes; the handshake took `rtt`.
     void open(Duration rtt = 100ms) {
@@ -444,12 +450,7 @@ TEST_F(Recovering, SmallSegmentsAreSentAgainAsOne) {
 
 class Nagled : public Recovering {
   protected:
-    static Settings settings() {
-        Settings settings = settings_for(Mode::master);
-        settings.tcp.nagle = true;
-        return settings;
-    }
-    Nagled() : Recovering(settings()) {}
+    Nagled() : Recovering(false) {}
 };
 
 TEST_F(Nagled, OneSmallSegmentAtATime) {  // RFC 9293 3.7.4

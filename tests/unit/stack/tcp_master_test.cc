@@ -46,13 +46,17 @@ TEST_F(Master, DataIsDeliveredAndAcknowledgedWithTheAnswer) {
     establish();
     host.inject(from_client(0, 0, TcpFlags::ack | TcpFlags::psh, "ping"));
     EXPECT_EQ(host.events.input, "ping");
+    EXPECT_EQ(host.sent()->tcp.ack, host.client_seq(4)) << "the first data is acknowledged at once";
+    host.send("pong");
+    EXPECT_EQ(host.sent()->payload, "pong");
+    host.inject(from_client(4, 4, TcpFlags::ack | TcpFlags::psh, "ping"));
     EXPECT_FALSE(host.sent()) << "the acknowledgement waits for an answer";
     host.send("pong");
     const auto answer = host.sent();
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->payload, "pong");
-    EXPECT_EQ(answer->tcp.ack, host.client_seq(4));
-    host.pass(1001ms);
+    EXPECT_EQ(answer->tcp.ack, host.client_seq(8));
+    host.pass(201ms);
     EXPECT_TRUE(host.sent()->payload == "pong") << "only the retransmission follows";
 }
 
@@ -147,7 +151,8 @@ TEST_F(Master, UnreadInputClosesTheWindowAndReadingOpensIt) {
     host.pass(50ms);
     EXPECT_EQ(host.sent()->tcp.window, 0);
     const std::uint32_t waiting = host.snapshot().unread_bytes;
-    EXPECT_EQ(waiting, limit);
+    EXPECT_LE(waiting, limit / 2);
+    EXPECT_GT(waiting, limit / 2 - 1000) << "up to the last whole segment";
     host.events.appetite = SIZE_MAX;
     host.stack.resume_receive(host.events.connection, host.now);
     EXPECT_EQ(host.events.input.size(), waiting);
@@ -159,6 +164,7 @@ TEST_F(Master, UnreadInputClosesTheWindowAndReadingOpensIt) {
 TEST_F(Master, PassiveCloseEndsInLastAck) {
     establish();
     host.inject(from_client(0, 0, TcpFlags::ack | TcpFlags::fin, "bye"));
+    host.pass(41ms);
     EXPECT_EQ(host.sent()->tcp.ack, host.client_seq(4));
     EXPECT_EQ(host.snapshot().state, State::close_wait);
     host.stack.shutdown_send(host.events.connection, host.now);
