@@ -104,7 +104,8 @@ void app_abort(Core& core, Connection& c) {
 }
 
 void app_resume_receive(Core& core, Connection& c) {
-    if (!offer_unread(core, c) || c.is_silent()) return;
+    // After the peer's FIN a window means nothing, and the peer may be gone: an update would draw its RST.
+    if (!offer_unread(core, c) || c.is_silent() || c.peer_fin_taken) return;
     // Tell the peer only of a window that is worth a segment (RFC 9293 3.8.6.2.2).
     const std::uint32_t room = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
     const Seq wanted = c.rcv_nxt + room;

@@ -186,6 +186,24 @@ TEST_F(Master, UnreadInputClosesTheWindowAndReadingOpensIt) {
     EXPECT_GT(update->tcp.window, 0);
 }
 
+TEST_F(Master, ReadingAfterThePeersFinTellsOfNoWindow) {
+    establish();
+    host.events.appetite = 0;
+    const std::uint32_t limit = TcpSettings{}.receive_buffer_bytes;
+    for (std::uint32_t at = 0; at < limit; at += 1000)
+        host.inject(from_client(at, 0, TcpFlags::ack, std::string(std::min(1000u, limit - at), 'd')));
+    host.inject(from_client(limit, 0, TcpFlags::ack | TcpFlags::fin));
+    host.pass(50ms);
+    while (host.sent()) {
+    }
+    // The peer's kernel may have forgotten the connection: whatever we said now would draw a RST.
+    host.events.appetite = SIZE_MAX;
+    host.stack.resume_receive(host.events.connection, host.now);
+    EXPECT_EQ(host.events.input.size(), limit);
+    EXPECT_EQ(host.events.log.back(), "peer_closed");
+    EXPECT_FALSE(host.sent());
+}
+
 TEST_F(Master, PassiveCloseEndsInLastAck) {
     establish();
     host.inject(from_client(0, 0, TcpFlags::ack | TcpFlags::fin, "bye"));
