@@ -15,6 +15,17 @@ namespace understudy::stack {
 // order. The first copy of a byte stays: a later one cannot change what was seen.
 class Reassembly {
   public:
+    // What a range costs besides its bytes, about.
+    static constexpr std::uint32_t range_overhead_bytes = 64;
+
+    Reassembly() = default;
+    ~Reassembly() { charge(0); }
+    Reassembly(const Reassembly&) = delete;
+    Reassembly& operator=(const Reassembly&) = delete;
+
+    // From now on the memory that the ranges hold is added to `total`, which outlives them.
+    void count_in(std::uint64_t& total);
+
     bool empty() const { return ranges_.empty(); }
     std::uint32_t bytes() const { return bytes_; }
     std::size_t range_count() const { return ranges_.size(); }
@@ -35,6 +46,9 @@ class Reassembly {
     std::size_t sack_blocks(Seq latest, std::span<wire::SeqRange> out) const;
 
   private:
+    void charge(std::uint64_t held);
+    void charge() { charge(bytes_ + std::uint64_t{range_overhead_bytes} * ranges_.size()); }
+
     struct Range {
         Seq begin;
         std::vector<std::byte> bytes;
@@ -43,6 +57,8 @@ class Reassembly {
 
     std::vector<Range> ranges_;
     std::uint32_t bytes_ = 0;
+    std::uint64_t charged_ = 0;
+    std::uint64_t* total_ = nullptr;
 };
 
 }  // namespace understudy::stack

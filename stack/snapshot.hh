@@ -59,7 +59,15 @@ struct ConnectionSnapshot {
     std::uint64_t retransmitted_segments = 0;
     Duration srtt{};
     Duration rto{};
-    bool verified = false;  // master: the client's own numbers agreed since promotion
+    Duration since_data{};           // since the peer's last data, or the handshake
+    std::uint32_t ssthresh = 0;      // bytes
+    std::uint16_t mss = 0;           // most payload of a segment that carries data
+    bool timestamps = false;         // negotiated
+    bool sack = false;               // negotiated
+    bool window_scaling = false;     // negotiated
+    std::uint8_t send_scale = 0;     // of the windows that the peer offers
+    std::uint8_t receive_scale = 0;  // of those that we offer
+    bool verified = false;           // master: the client's own numbers agreed since promotion
 };
 
 }  // namespace understudy::stack

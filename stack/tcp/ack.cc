@@ -96,7 +96,7 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     if (ack > c.snd_max) {
         if (!c.promoted || (c.verified && !c.ack_parked)) {
             ++core.counters.drop_bad_ack;
-            challenge_ack(core, c, segment);  // RFC 5961 5.2
+            if (core.settings.tcp.answer_future_acks) challenge_ack(core, c, segment);  // RFC 5961 5.2
             return false;
         }
         // The client has bytes of the primary that nobody here has seen: they are swallowed when the
@@ -114,7 +114,8 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
                c.snd_wnd == old_window && !mirrored) {
         on_duplicate_ack(core, c);
     }
-    if (c.snd_wnd == 0 && !c.detached) c.progress_at = core.now;  // a peer that answers probes is never given up
+    if (c.snd_wnd == 0 && !c.detached)
+        c.progress_at = core.now;  // a peer that answers probes is never given up
     if (old_window == 0 && c.snd_wnd != 0 && c.flight() == 0) c.retransmit_at = never;  // the probes end
     return true;
 }

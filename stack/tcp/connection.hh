@@ -9,6 +9,7 @@
 #include "stack/congestion_control.hh"
 #include "stack/flow_table.hh"
 #include "stack/interfaces.hh"
+#include "stack/options.hh"
 #include "stack/reassembly.hh"
 #include "stack/rtt.hh"
 #include "stack/send_queue.hh"
@@ -19,7 +20,8 @@
 namespace understudy::stack::tcp {
 
 inline constexpr Instant never = Instant::max();
-inline constexpr std::uint16_t default_mss = 536;  // RFC 9293 3.7.1
+inline constexpr std::uint16_t default_mss = 536;    // RFC 9293 3.7.1
+inline constexpr std::uint16_t least_send_mss = 48;  // whatever the peer asks for; Linux's tcp_min_snd_mss
 
 // What a silent connection knows of the primary; gone after promotion.
 //
@@ -91,9 +93,18 @@ struct Connection {
     bool promoted : 1 = false;
     bool verified : 1 = false;
     bool service_seen : 1 = false;  // its frames reach the service port
+    bool nodelay : 1 = false;
+    bool cork : 1 = false;
+    bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
+    bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
+    bool ack_due : 1 = false;      // something was received that no acknowledgement covers
+    bool ack_pushed : 1 = false;   // it ends a write of the peer
+    bool ack_pushed_twice : 1 = false;
+    bool interactive : 1 = false;       // answers carry the acknowledgements
     bool detached : 1 = false;          // the application has closed both directions
     bool answered_invalid : 1 = false;  // at answered_invalid_at
-    bool ack_parked : 1 = false;    // parked_ack is ahead of what is known of our stream
+    bool ack_parked : 1 = false;        // parked_ack is ahead of what is known of our stream
 
     // Send sequence variables: snd_una ≤ snd_nxt ≤ snd_max.
     Seq iss;
@@ -103,6 +114,7 @@ struct Connection {
     Seq snd_wl1;
     Seq snd_wl2;
     Seq fin_seq;
+    Seq snd_small;   // end of the last segment sent that was not full (RFC 9293 3.7.4)
     Seq recover;     // RFC 6582: the recovery ends here
     Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
     std::uint32_t snd_wnd = 0;
@@ -118,7 +130,7 @@ struct Connection {
     std::uint32_t receive_limit = 0;
 
     std::uint32_t ts_recent = 0;
-    std::uint32_t ts_recent_at = 0;  // seconds (RFC 7323 5.5)
+    std::uint32_t ts_recent_at = 0;         // seconds (RFC 7323 5.5)
     std::uint32_t answered_invalid_at = 0;  // milliseconds: when an invalid segment last drew an ACK
     std::uint32_t ts_offset = 0;
     std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
@@ -127,7 +139,16 @@ struct Connection {
     std::uint8_t snd_scale = 0;
     std::uint8_t rcv_scale = 0;
     std::uint8_t ttl = 64;
-    std::uint8_t unacked_segments = 0;
+    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
+    std::uint8_t ato = 0;         // milliseconds that an acknowledgement waits; 0: no data yet
+    std::uint8_t keepalive_probes = 0;
+    std::uint16_t rcv_mss = default_mss;  // the peer's segment size, as it seems
+    std::uint16_t last_segment_size = 0;
+    std::uint32_t data_at = 0;     // milliseconds: the last data
+    std::uint32_t heard_at = 0;    // milliseconds: the last segment
+    std::uint32_t tune_space = 0;  // bytes read in a round trip, at best; 0: not measured
+    std::uint32_t tune_read = 0;   // stream offset at tune_at
+    std::uint32_t tune_at = 0;     // microseconds
     std::uint8_t duplicate_acks = 0;
     std::uint8_t handshake_sent = 0;
 
@@ -145,6 +166,7 @@ struct Connection {
     ByteQueue unread;
     std::unique_ptr<Reassembly> out_of_order;
     std::unique_ptr<Shadow> shadow;
+    std::unique_ptr<ConnectionOptions> options;  // where they are not the settings'
 
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_sent = 0;

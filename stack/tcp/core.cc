@@ -12,7 +12,9 @@ const NewReno new_reno;
 
 std::vector<IpAddress> distinct_addresses(const Settings& settings) {
     std::vector<IpAddress> addresses = settings.addresses;
-    for (const Endpoint& service : settings.services)
+    std::vector<Endpoint> services = settings.services;
+    services.insert(services.end(), settings.udp_services.begin(), settings.udp_services.end());
+    for (const Endpoint& service : services)
         if (std::find(addresses.begin(), addresses.end(), service.address) == addresses.end())
             addresses.push_back(service.address);
     return addresses;
@@ -56,25 +58,34 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       noise(random.next()),
       congestion(new_reno),
       mode(s.initial_mode),
-      local_addresses_(distinct_addresses(s)),
-      services_(s.services) {}
+      local_addresses_(distinct_addresses(s)) {
+    for (const Endpoint& service : s.services)
+        add_service(service);
+}
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
-    const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
-    if (at == local_addresses_.end()) return std::nullopt;
-    return static_cast<std::uint32_t>(at - local_addresses_.begin());
+    for (std::uint32_t i = 0; i < local_addresses_.size(); ++i)
+        if (local_addresses_[i] == address) return i;
+    return std::nullopt;
 }
 
 bool Core::is_service(const Endpoint& endpoint) const {
-    return std::find(services_.begin(), services_.end(), endpoint) != services_.end();
+    return std::any_of(listeners_.begin(), listeners_.end(),
+                       [&](const Listener& listener) { return listener.service == endpoint; });
 }
 
 void Core::add_service(const Endpoint& endpoint) {
-    if (!is_service(endpoint)) services_.push_back(endpoint);
+    if (!is_service(endpoint)) listeners_.push_back({endpoint, settings.tcp.options});
 }
 
 void Core::remove_service(const Endpoint& endpoint) {
-    std::erase(services_, endpoint);
+    std::erase_if(listeners_, [&](const Listener& listener) { return listener.service == endpoint; });
+}
+
+Listener* Core::listener(const Endpoint& service) {
+    const auto at = std::find_if(listeners_.begin(), listeners_.end(),
+                                 [&](const Listener& listener) { return listener.service == service; });
+    return at == listeners_.end() ? nullptr : &*at;
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {

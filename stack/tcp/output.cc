@@ -55,24 +55,10 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
     return header;
 }
 
-// Moves the advertised edge as far as the buffer allows and returns the window field. The edge never moves
-// back (RFC 9293 3.8.6), and it moves forward only by what is worth a segment (3.8.6.2.2).
-std::uint16_t advertise_window(Connection& c) {
-    const std::uint32_t room = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
-    const Seq wanted = c.rcv_nxt + room;
-    const std::uint32_t step = std::min<std::uint32_t>(c.mss, c.receive_limit / 2);
-    if (wanted > c.rcv_edge && distance(c.rcv_edge, wanted) >= step) c.rcv_edge = wanted;
-    const std::uint32_t window = c.rcv_edge > c.rcv_nxt ? distance(c.rcv_nxt, c.rcv_edge) : 0;
-    const std::uint32_t unit = 1u << c.rcv_scale;
-    const std::uint32_t field = std::min((window + unit - 1) >> c.rcv_scale, 0xffffu);
-    c.rcv_edge = max(c.rcv_edge, c.rcv_nxt + (field << c.rcv_scale));
-    return static_cast<std::uint16_t>(field);
-}
-
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
-    header.window = advertise_window(c);
+    header.window = select_window(c);
     if (c.sack && c.out_of_order != nullptr && payload_length == 0) {
         const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
         header.options.sack_count = static_cast<std::uint8_t>(
@@ -81,18 +67,16 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
               payload_length))
         return false;
-    c.last_ack_sent = c.rcv_nxt;
-    c.unacked_segments = 0;
-    c.ack_now = false;
-    c.ack_at = never;
+    note_ack_sent(core, c);
     return true;
 }
 
 // Sends [seq, seq + length) and the FIN if it stands there, and keeps the books of retransmission.
-bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin) {
+bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin, bool push = false) {
     const Seq end = seq + length + (fin ? 1 : 0);
     std::uint8_t flags = fin ? TcpFlags::fin : 0;
-    if (length != 0 && seq + length == c.send_queue.end()) flags |= TcpFlags::psh;
+    if (length != 0 && (push || (seq + length == c.send_queue.end() && !c.more_coming)))
+        flags |= TcpFlags::psh;
     if (!send_segment(core, c, seq, length, flags)) return false;
     if (seq < c.snd_max) {
         ++core.counters.tcp_retransmitted;
@@ -104,13 +88,23 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
         c.rtt_at = core.now;
     }
     if (c.snd_una == c.snd_max) c.progress_at = core.now;
+    if (length != 0) note_data_sent(core, c);
+    if (length != 0 && length < segment_room(c)) c.snd_small = end;
     c.snd_max = max(c.snd_max, end);
     return true;
 }
 
-// True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1, without Nagle's part).
+// Whether the small rest of what was written waits for more (RFC 9293 3.7.4): with Minshall's change, only
+// while another small segment is on its way.
+bool waits_for_more(const Connection& c) {
+    if (c.push_once) return false;
+    return c.cork || c.more_coming || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
+}
+
+// True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).
 bool worth_sending(const Connection& c, std::uint32_t length, std::uint32_t queued) {
-    return length == queued || length >= segment_room(c) || length >= c.max_snd_wnd / 2;
+    if (length >= segment_room(c)) return true;
+    return length == queued ? !waits_for_more(c) : length >= c.max_snd_wnd / 2;
 }
 
 void await_acknowledgement(Core& core, Connection& c) {
@@ -118,7 +112,26 @@ void await_acknowledgement(Core& core, Connection& c) {
     core.arm(c);
 }
 
+// How many segments leave back to back before one of them asks the receiver to push (RFC 9293 3.9.1.2 leaves
+// it to the sender): as many as Linux hands to the NIC in one piece, a millisecond's worth, so that receivers
+// that collect segments wait no longer than the sender sends.
+std::uint32_t burst_segments(const Core& core, const Connection& c) {
+    constexpr std::uint32_t largest_burst = 65536;
+    const std::uint32_t least = core.settings.tcp.min_burst_segments;
+    const auto rtt_us = std::chrono::duration_cast<std::chrono::microseconds>(c.rtt.srtt()).count();
+    if (rtt_us == 0) return largest_burst / segment_room(c);
+    const bool slow_start = c.congestion.cwnd < c.congestion.ssthresh / 2;
+    std::uint64_t bytes = std::uint64_t{c.congestion.cwnd} * (slow_start ? 200 : 120) * 10000 /
+                          static_cast<std::uint64_t>(rtt_us) / 1024;
+    const auto near = static_cast<std::uint64_t>(rtt_us) >> 9;
+    if (near < 32) bytes += largest_burst >> near;  // what fills a short path is small in any case
+    return std::max(
+        least, static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, largest_burst)) / segment_room(c));
+}
+
 void send_allowed(Core& core, Connection& c) {
+    std::uint32_t run = 0;
+    const std::uint32_t longest_run = burst_segments(core, c);
     while (true) {
         const Seq data_end = c.send_queue.end();
         const Seq limit = c.snd_una + std::min(c.congestion.cwnd, c.snd_wnd);
@@ -128,12 +141,18 @@ void send_allowed(Core& core, Connection& c) {
         const bool fin = c.fin_queued && c.snd_nxt + length == c.fin_seq;
         if (length == 0 && !fin) break;
         if (!fin && !worth_sending(c, length, queued)) break;
-        const bool sent = send_data(core, c, c.snd_nxt, length, fin);
+        const bool continued = std::min(queued, usable) >= length + segment_room(c);
+        // Half the congestion window at most, so that two bursts are on their way (as in Linux).
+        const std::uint32_t longest = std::min(longest_run, std::max(c.congestion.cwnd / c.mss / 2, 1u));
+        const bool push = ++run > 1 && (run >= longest || !continued);
+        if (run >= longest || !continued) run = 0;
+        const bool sent = send_data(core, c, c.snd_nxt, length, fin, push);
         if (sent) c.snd_nxt += length + (fin ? 1 : 0);
         await_acknowledgement(core, c);
         if (!sent) break;  // no buffer: the timer tries again
         if (fin) on_fin_sent(core, c);
     }
+    c.push_once = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
     const bool stuck = c.flight() == 0 && c.snd_nxt < c.send_queue.end();
     if (stuck) await_acknowledgement(core, c);
@@ -172,7 +191,7 @@ void send_probe(Core& core, Connection& c) {
 void probe_window(Core& core, Connection& c) {
     const std::uint32_t queued = distance(c.snd_nxt, c.send_queue.end());
     const std::uint32_t length = std::max(std::min({queued, c.snd_wnd, segment_room(c)}), 1u);
-    if (send_data(core, c, c.snd_nxt, length, false)) c.snd_nxt += length;
+    if (send_data(core, c, c.snd_nxt, length, false, true)) c.snd_nxt += length;
 }
 
 bool retransmit_first(Core& core, Connection& c) {
@@ -189,8 +208,10 @@ void send_handshake(Core& core, Connection& c) {
     wire::TcpHeader header =
         header_for(core, c, c.iss, answer ? TcpFlags::syn | TcpFlags::ack : TcpFlags::syn);
     // The window of a SYN is never scaled (RFC 7323 2.2).
-    header.window = static_cast<std::uint16_t>(std::min<std::uint32_t>(c.receive_limit, 0xffff));
-    header.options.mss = core.settings.tcp.mss;
+    const std::uint32_t mss = offered_mss(core, c);
+    const std::uint32_t window = initial_window(core, c, mss - (answer && c.timestamps ? 12 : 0));
+    header.window = static_cast<std::uint16_t>(window);
+    header.options.mss = static_cast<std::uint16_t>(mss);
     header.options.window_scale_present = c.window_scaling;
     header.options.window_scale = c.rcv_scale;
     header.options.sack_permitted = c.sack;

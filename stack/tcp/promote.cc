@@ -52,11 +52,11 @@ Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
         c.send_queue.reset(c.iss + 1);
         c.ts_offset = core.sequence.timestamp_offset(local, remote);
         c.ts_first_own = tsval_now(core, c);
-        c.receive_limit = core.settings.tcp.receive_buffer_bytes;
+        size_receive_buffer(core, c);
         c.timestamps = core.settings.tcp.timestamps;
         c.sack = core.settings.tcp.sack;
         c.window_scaling = true;
-        c.rcv_scale = core.settings.tcp.window_scale;
+        c.rcv_scale = window_scale_for(core.settings.tcp, options_of(core, c));
         negotiate(core, c, syn);
     }
     c.coverage = Coverage::covered;
@@ -109,6 +109,10 @@ Promoted promote_connection(Core& core, Connection& c) {
         return Promoted::carried_on;
     }
     c.ack_parked = false;
+    c.heard_at = c.data_at = milliseconds(core.now);
+    c.snd_small = c.snd_una;
+    begin_acknowledging(core, c);
+    start_keepalive(core, c);
     resume_output(core, c, *shadow);
     ++core.counters.connections_promoted;
     // Data carries the acknowledgement of all that the mirror showed; without any, it goes alone. The probe

@@ -181,9 +181,8 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
     }
     if (begin > next) {
         ++core.counters.mirror_reordered;
-        if (!shadow.from_primary.insert(begin, bytes, core.settings.shadow.lag_budget_bytes,
-                                        max_waiting_ranges))
-            ++core.counters.drop_reassembly_full;
+        (void)keep_out_of_order(core, shadow.from_primary, begin, bytes,
+                                core.settings.shadow.lag_budget_bytes, max_waiting_ranges);
         return;
     }
     compare(core, c, bytes);

@@ -8,7 +8,7 @@ namespace {
 
 // RFC 9293 3.8.3: after R2 the connection is given up.
 bool is_given_up(Core& core, const Connection& c) {
-    return core.now - c.progress_at >= core.settings.tcp.user_timeout;
+    return core.now - c.progress_at >= user_timeout_of(core, c);
 }
 
 // False when the connection is gone.
@@ -50,6 +50,10 @@ bool on_retransmit_timer(Core& core, Connection& c) {
         }
         on_retransmission_timeout(core, c);
     } else if (c.snd_nxt < c.send_queue.end()) {
+        if (c.detached && is_given_up(core, c)) {  // nobody waits for a window that never opens
+            core.finish(c, CloseReason::timed_out);
+            return false;
+        }
         ++core.counters.tcp_window_probes;
         c.rtt.back_off(core.settings.tcp);
         c.retransmit_at = core.now + c.rtt.rto();
@@ -61,7 +65,8 @@ bool on_retransmit_timer(Core& core, Connection& c) {
 // TIME-WAIT is over, or the connection was found to differ after promotion.
 void on_end_of_life(Core& core, Connection& c) {
     if (c.detached && c.state == State::fin_wait_2) return core.finish(c, CloseReason::finished);
-    if (c.state != State::time_wait) {
+    if (c.state != State::time_wait && !c.doomed) return (void)on_keepalive_timer(core, c);
+    if (c.doomed) {
         send_reset(core, c, c.snd_nxt);
         return core.finish(c, CloseReason::uncovered);
     }
@@ -80,11 +85,13 @@ void on_timer(Core& core, Connection& c) {
         core.arm(c);
         return;
     }
-    if (c.life_at <= core.now) return on_end_of_life(core, c);
+    if (c.life_at <= core.now) {
+        const ConnectionId id = c.id();
+        on_end_of_life(core, c);
+        if (core.table.find(id) == nullptr) return;
+    }
     if (c.ack_at <= core.now) {
-        c.ack_at = never;
-        c.ack_now = true;
-        core.mark_dirty(c);
+        on_ack_timer(core, c);
     }
     if (c.retransmit_at <= core.now) {
         c.retransmit_at = never;

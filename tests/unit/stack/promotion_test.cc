@@ -79,6 +79,7 @@ TEST_F(Promotion, UnacknowledgedBytesOfThePrimaryGoOutAgainAsItSentThem) {
     ASSERT_TRUE(data);
     EXPECT_EQ(data->payload, "answer");
     EXPECT_EQ(data->tcp.seq, host.server_seq(0));
+    host.stack.set_options(host.events.connection, {.nodelay = true}, host.now);
     host.send("answer");
     host.send(" and more");
     host.sent();  // the probe
@@ -104,6 +105,7 @@ TEST_F(Promotion, TheConnectionLivesOn) {
     }
     to_replica(3, 3, "two");
     EXPECT_EQ(host.events.input, "onetwo");
+    EXPECT_EQ(host.sent()->tcp.ack, host.client_seq(6)) << "the first is acknowledged at once";
     host.send("TWO");
     const auto answer = host.sent();
     ASSERT_TRUE(answer);
