@@ -161,6 +161,30 @@ TEST_F(Master, UnreadInputClosesTheWindowAndReadingOpensIt) {
     EXPECT_GT(update->tcp.window, 0);
 }
 
+TEST_F(Master, ReadingAfterThePeersFinTellsOfNoWindow) {
+    establish();
+    host.events.appetite = 0;
+    std::uint32_t end = 0;
+    std::uint32_t window_left = 0xffff;
+    while (window_left > 2000) {
+        host.inject(from_client(end, 0, TcpFlags::ack, std::string(1000, 'd')));
+        end += 1000;
+        host.pass(50ms);
+        while (const auto ack = host.sent())
+            window_left = ack->tcp.window;
+    }
+    host.inject(from_client(end, 0, TcpFlags::ack | TcpFlags::fin));
+    host.pass(50ms);
+    while (host.sent()) {
+    }
+    // The peer's kernel may have forgotten the connection: whatever we said now would draw a RST.
+    host.events.appetite = SIZE_MAX;
+    host.stack.resume_receive(host.events.connection, host.now);
+    EXPECT_EQ(host.events.input.size(), end);
+    EXPECT_EQ(host.events.log.back(), "peer_closed");
+    EXPECT_FALSE(host.sent());
+}
+
 TEST_F(Master, PassiveCloseEndsInLastAck) {
     establish();
     host.inject(from_client(0, 0, TcpFlags::ack | TcpFlags::fin, "bye"));
