@@ -83,7 +83,8 @@ struct ShadowSettings {
 // An answer of the shadow application and the primary's equal one cancel each other, whichever is seen first
 // (rules.md 27). Each kind waits within these bounds.
 struct UdpSettings {
-    // How long one waits for the other. What the application answered and the primary did not is sent at promotion.
+    // How long one waits for the other. What the application answered and the primary did not is sent at
+    // promotion.
     Duration hold = std::chrono::milliseconds(200);
     // Beyond these the oldest make room.
     std::uint32_t hold_datagrams = 4096;

@@ -111,6 +111,22 @@ std::optional<Instant> Core::next_deadline() const {
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
 }
 
+wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                      std::size_t length) {
+    const std::size_t ip_length = wire::ip_header_length(header.source);
+    const auto frame = gate.reserve(wire::ethernet_header_length + ip_length + length);
+    if (frame.empty()) return {};
+    header.identification = next_ip_identification++;
+    header.total_length = static_cast<std::uint32_t>(ip_length + length);
+    wire::write_ethernet(frame, {destination, settings.link_address, wire::ether_type(header.source)});
+    wire::write_ip(frame.subspan(wire::ethernet_header_length), header);
+    return frame.subspan(wire::ethernet_header_length + ip_length);
+}
+
+std::uint16_t Core::interface_mss(const IpAddress& peer) const {
+    return static_cast<std::uint16_t>(settings.mtu - wire::ip_header_length(peer) - wire::tcp_header_length);
+}
+
 Recovery& Core::recovery_of(Connection& c) {
     if (c.recovery != nullptr) return *c.recovery;
     if (spare_recoveries_.empty()) {

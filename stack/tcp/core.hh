@@ -17,6 +17,7 @@
 #include "stack/tcp/segment.hh"
 #include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
+#include "stack/wire/ip_packet.hh"
 
 namespace understudy::stack::tcp {
 
@@ -78,6 +79,13 @@ class Core {
         stack::prefetch(table.at(index));
         wheel_.prefetch(index);
     }
+
+    // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
+    // when there is no buffer.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // The largest segment without options that the interface takes to such an address (RFC 6691).
+    std::uint16_t interface_mss(const IpAddress& peer) const;
 
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);

@@ -40,7 +40,8 @@ void settle_handshake(Core& core, Connection& c, const Segment& segment) {
     if (c.handshake_sent <= 1) {
         c.rtt.sample(core.now - c.progress_at, c.snd_una, c.snd_nxt, tcp);
     } else if (c.timestamps && options.timestamps_present && options.tsecr - c.ts_first_own < 0x80000000u) {
-        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), c.snd_una, c.snd_nxt, tcp);
+        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), c.snd_una, c.snd_nxt,
+                     tcp);
     } else {
         c.rtt = RttEstimator(std::max<Duration>(std::chrono::seconds(3), tcp.rto_initial));
     }
@@ -77,7 +78,7 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.window_scaling = c.window_scaling && peer.window_scale_present;
     c.snd_scale = c.window_scaling ? peer.window_scale : 0;
     if (!c.window_scaling) c.rcv_scale = 0;
-    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - 40);
+    const auto path_mss = core.interface_mss(c.key.remote);
     c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss, least_send_mss, path_mss);
     if (const std::uint16_t most = options_of(core, c).max_segment; most != 0)
         c.mss = std::max(std::min(c.mss, most), least_send_mss);

@@ -2,8 +2,6 @@
 #include <algorithm>
 
 #include "stack/tcp/ack_news.hh"
-#include "stack/wire/ethernet.hh"
-#include "stack/wire/ipv4.hh"
 
 namespace understudy::stack::tcp {
 namespace {
@@ -15,19 +13,13 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
           std::uint8_t ttl, const wire::TcpHeader& header, const SendQueue* queue, Seq payload_at,
           std::uint32_t payload_length) {
     const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(header.options);
-    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
-    const auto frame = core.gate.reserve(offset + tcp_length + payload_length);
-    if (frame.empty()) return false;
-    wire::write_ethernet(frame, {link, core.settings.link_address, wire::EtherType::ipv4});
-    wire::Ipv4Header ip;
+    wire::IpHeader ip;
     ip.source = local.address;
     ip.destination = remote.address;
     ip.protocol = wire::IpProtocol::tcp;
     ip.ttl = ttl;
-    ip.identification = core.next_ip_identification++;
-    ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
-    wire::write_ipv4(frame.subspan(wire::ethernet_header_length), ip);
-    const auto segment = frame.subspan(offset);
+    const auto segment = core.begin_packet(link, ip, tcp_length + payload_length);
+    if (segment.empty()) return false;
     wire::write_tcp(segment, header);
     if (payload_length != 0) queue->copy(payload_at, segment.subspan(tcp_length));
     const std::uint64_t pseudo = wire::pseudo_header_sum(local.address, remote.address,

@@ -14,8 +14,7 @@ constexpr std::size_t max_waiting_ranges = 256;
 void apply_client_options(const Core& core, Connection& c) {
     const Shadow::ClientSyn& syn = c.shadow->syn;
     c.snd_scale = c.window_scaling ? syn.window_scale : 0;
-    c.mss =
-        std::min(syn.mss != 0 ? syn.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
+    c.mss = std::min(syn.mss != 0 ? syn.mss : default_mss, core.interface_mss(c.key.remote));
 }
 
 void report_seed(Core& core, const Connection& c) {
