@@ -44,7 +44,7 @@ stack::Settings settings_for(Choice choice) {
     settings.announce_repeats = {};
     settings.tcp.window_scale = own_scale;
     if (choice.small_buffers()) {
-        settings.tcp.receive_buffer_bytes = 8192;
+        settings.tcp.receive_buffer_bytes = settings.tcp.receive_buffer_max_bytes = 8192;
         settings.tcp.send_buffer_bytes = 8192;
         settings.shadow.lag_budget_bytes = 16384;
     }

@@ -189,8 +189,7 @@ void World::closed(ConnectionId id, stack::CloseReason) {
 void World::check() {
     require(stack_.connection_count() <= settings_.max_connections, "the table is bounded");
     require(stack_.mode() == (may_speak_ ? stack::Mode::master : stack::Mode::silent), "the mode is told");
-    const auto next = stack_.next_deadline();
-    if (next && *next <= now_) stack_.advance(now_);
+    require(stack_.reassembly_bytes() <= settings_.reassembly_budget_bytes, "reassembly is bounded");
     std::uint32_t cursor = 0;
     for (const ConnectionSnapshot& snapshot : stack_.snapshots(cursor, 16))
         check_connection(snapshot);
@@ -203,7 +202,7 @@ void World::check_connection(const ConnectionSnapshot& s) const {
         return;
     }
     require(!is_before(s.snd_nxt, s.snd_una), "snd_una is not after snd_nxt");
-    require(s.unread_bytes <= std::max(settings_.tcp.receive_buffer_bytes, settings_.shadow.lag_budget_bytes),
+    require(s.unread_bytes <= std::max(settings_.tcp.receive_buffer_max_bytes, settings_.shadow.lag_budget_bytes),
             "unread bytes are bounded");
     require(s.cwnd > 0 || s.state == stack::State::syn_sent || s.state == stack::State::syn_received,
             "a congestion window is never closed");

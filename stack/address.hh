@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -30,25 +31,30 @@ std::optional<LinkAddress> parse_link_address(std::string_view text);
 struct IpAddress {
     std::array<std::uint8_t, 16> octets{};
 
+    // Read and compared for every frame: as two words, of a little-endian host.
     static constexpr IpAddress from_v4(std::uint32_t host_order) {
-        IpAddress address;
-        address.octets[10] = 0xff;
-        address.octets[11] = 0xff;
-        for (std::size_t i = 0; i < 4; ++i)
-            address.octets[12 + i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
-        return address;
+        const Words words{0, std::uint64_t{__builtin_bswap32(host_order)} << 32 | v4_prefix};
+        return {std::bit_cast<std::array<std::uint8_t, 16>>(words)};
     }
     constexpr bool is_v4() const {
-        for (std::size_t i = 0; i < 10; ++i)
-            if (octets[i] != 0) return false;
-        return octets[10] == 0xff && octets[11] == 0xff;
+        return words().low == 0 && static_cast<std::uint32_t>(words().high) == v4_prefix;
     }
     // The IPv4 address in host order; only for is_v4().
     constexpr std::uint32_t v4() const {
-        return std::uint32_t{octets[12]} << 24 | std::uint32_t{octets[13]} << 16 |
-               std::uint32_t{octets[14]} << 8 | octets[15];
+        return __builtin_bswap32(static_cast<std::uint32_t>(words().high >> 32));
     }
     friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
+    friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
+        return a.words() == b.words();
+    }
+
+  private:
+    static constexpr std::uint32_t v4_prefix = 0xffff0000;  // ::ffff:0:0/96
+    struct Words {
+        std::uint64_t low, high;
+        friend constexpr bool operator==(const Words&, const Words&) = default;
+    };
+    constexpr Words words() const { return std::bit_cast<Words>(octets); }
 };
 
 // Dotted quad for IPv4, RFC 5952 form for IPv6. parse_ip_address takes both.

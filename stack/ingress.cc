@@ -31,12 +31,11 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
     return packet;
 }
 
-std::optional<tcp::Segment> read_tcp(const IpPacket& packet, Source source, const ShadowSettings& settings,
-                                     Counters& counters) {
-    const auto header = wire::parse_tcp(packet.payload);
-    if (!header) {
+bool read_tcp(const IpPacket& packet, Source source, const ShadowSettings& settings, Counters& counters,
+              tcp::Segment& segment) {
+    if (!wire::parse_tcp(packet.payload, segment.header)) {
         ++counters.drop_malformed_tcp;
-        return std::nullopt;
+        return false;
     }
     const std::uint64_t pseudo = wire::pseudo_header_sum(packet.header.source, packet.header.destination,
                                                          static_cast<std::uint8_t>(wire::IpProtocol::tcp),
@@ -48,25 +47,23 @@ std::optional<tcp::Segment> read_tcp(const IpPacket& packet, Source source, cons
         const bool unfilled = field == wire::checksum_fold(pseudo);
         if (!unfilled) {
             ++counters.drop_tcp_checksum;
-            return std::nullopt;
+            return false;
         }
         if (!settings.accept_unfilled_checksums || source == Source::service) {
             ++counters.drop_unfilled_checksum;
-            return std::nullopt;
+            return false;
         }
     }
-    tcp::Segment segment;
     segment.source = source;
     segment.link_source = packet.link.source;
     segment.link_destination = packet.link.destination;
-    segment.header = *header;
-    segment.payload = packet.payload.subspan(header->header_length);
+    segment.payload = packet.payload.subspan(segment.header.header_length);
     segment.ttl = packet.header.ttl;
-    segment.remote = {packet.header.source, header->source_port};
-    segment.local = {packet.header.destination, header->destination_port};
+    segment.remote = {packet.header.source, segment.header.source_port};
+    segment.local = {packet.header.destination, segment.header.destination_port};
     if (source == Source::tap_from_primary) std::swap(segment.remote, segment.local);
     ++counters.tcp_segments_received;
-    return segment;
+    return true;
 }
 
 }  // namespace understudy::stack

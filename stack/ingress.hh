@@ -24,8 +24,9 @@ struct IpPacket {
 std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
                                 Counters& counters);
 
-// Reads and checks a TCP segment. `remote` and `local` are set by who sent it: the client is remote.
-std::optional<tcp::Segment> read_tcp(const IpPacket& packet, Source source, const ShadowSettings& settings,
-                                     Counters& counters);
+// Reads and checks a TCP segment into `segment`, which must be fresh. `remote` and `local` are set by who
+// sent it: the client is remote. False when it was refused.
+bool read_tcp(const IpPacket& packet, Source source, const ShadowSettings& settings, Counters& counters,
+              tcp::Segment& segment);
 
 }  // namespace understudy::stack

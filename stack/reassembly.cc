@@ -5,6 +5,18 @@
 
 namespace understudy::stack {
 
+void Reassembly::count_in(std::uint64_t& total) {
+    if (total_ == &total) return;
+    charge(0);
+    total_ = &total;
+    charge();
+}
+
+void Reassembly::charge(std::uint64_t held) {
+    if (total_ != nullptr) *total_ += held - charged_;
+    charged_ = held;
+}
+
 bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32_t byte_limit,
                         std::size_t range_limit) {
     if (bytes.empty()) return true;
@@ -17,6 +29,17 @@ bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32
         if (ranges_.size() >= range_limit) return false;
         ranges_.insert(first, Range{begin, {bytes.begin(), bytes.end()}});
         bytes_ += static_cast<std::uint32_t>(bytes.size());
+        charge();
+        return true;
+    }
+    if (last - first == 1 && begin >= first->begin) {
+        // A range that grows at its end is not copied: it may be a whole window.
+        if (end > first->end()) {
+            const auto tail = bytes.subspan(distance(begin, first->end()));
+            first->bytes.insert(first->bytes.end(), tail.begin(), tail.end());
+            bytes_ += static_cast<std::uint32_t>(tail.size());
+        }
+        charge();
         return true;
     }
     // Extend the first touched range over every gap up to `end`, and swallow the ranges it meets.
@@ -38,6 +61,7 @@ bool Reassembly::insert(Seq begin, std::span<const std::byte> bytes, std::uint32
     bytes_ += static_cast<std::uint32_t>(merged.bytes.size()) - before;
     *first = std::move(merged);
     ranges_.erase(first + 1, last);
+    charge();
     return true;
 }
 
@@ -52,11 +76,19 @@ void Reassembly::pop_front() {
     assert(!ranges_.empty());
     bytes_ -= static_cast<std::uint32_t>(ranges_.front().bytes.size());
     ranges_.erase(ranges_.begin());
+    charge();
 }
 
 Seq Reassembly::highest() const {
     assert(!ranges_.empty());
     return ranges_.back().end();
+}
+
+std::optional<wire::SeqRange> Reassembly::overlap(Seq begin, Seq end) const {
+    for (const Range& range : ranges_)
+        if (range.begin < end && range.end() > begin)
+            return wire::SeqRange{max(range.begin, begin), min(range.end(), end)};
+    return std::nullopt;
 }
 
 std::size_t Reassembly::sack_blocks(Seq latest, std::span<wire::SeqRange> out) const {

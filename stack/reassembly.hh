@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,17 @@ namespace understudy::stack {
 // order. The first copy of a byte stays: a later one cannot change what was seen.
 class Reassembly {
   public:
+    // What a range costs besides its bytes, about.
+    static constexpr std::uint32_t range_overhead_bytes = 64;
+
+    Reassembly() = default;
+    ~Reassembly() { charge(0); }
+    Reassembly(const Reassembly&) = delete;
+    Reassembly& operator=(const Reassembly&) = delete;
+
+    // From now on the memory that the ranges hold is added to `total`, which outlives them.
+    void count_in(std::uint64_t& total);
+
     bool empty() const { return ranges_.empty(); }
     std::uint32_t bytes() const { return bytes_; }
     std::size_t range_count() const { return ranges_.size(); }
@@ -31,10 +43,15 @@ class Reassembly {
 
     // The end of the last range; only while not empty.
     Seq highest() const;
+    // The first part of [begin, end) that waits already.
+    std::optional<wire::SeqRange> overlap(Seq begin, Seq end) const;
     // The waiting ranges as SACK blocks, the one that holds `latest` first (RFC 2018 4), at most `limit`.
     std::size_t sack_blocks(Seq latest, std::span<wire::SeqRange> out) const;
 
   private:
+    void charge(std::uint64_t held);
+    void charge() { charge(bytes_ + std::uint64_t{range_overhead_bytes} * ranges_.size()); }
+
     struct Range {
         Seq begin;
         std::vector<std::byte> bytes;
@@ -43,6 +60,8 @@ class Reassembly {
 
     std::vector<Range> ranges_;
     std::uint32_t bytes_ = 0;
+    std::uint64_t charged_ = 0;
+    std::uint64_t* total_ = nullptr;
 };
 
 }  // namespace understudy::stack

@@ -6,6 +6,7 @@
 
 #include "stack/ingress.hh"
 #include "stack/tcp/core.hh"
+#include "stack/udp/services.hh"
 #include "stack/wire/arp.hh"
 #include "stack/wire/icmp.hh"
 
@@ -22,11 +23,17 @@ const Settings& validated(const Settings& settings) {
     };
     require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
     require(settings.max_connections > 0, "max_connections must be at least 1");
-    require(settings.tcp.window_scale <= 14, "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.window_scale <= 14 || settings.tcp.window_scale == automatic_window_scale,
+            "window_scale must be 0 to 14 (RFC 7323 2.3)");
+    require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
+            "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
+    require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
-    for (const Endpoint& service : settings.services)
-        require(service.address.is_v4() && service.port != 0, "a service needs an IPv4 address and a port");
+    for (const auto& services : {settings.services, settings.udp_services})
+        for (const Endpoint& service : services)
+            require(service.address.is_v4() && service.port != 0,
+                    "a service needs an IPv4 address and a port");
     return settings;
 }
 
@@ -34,15 +41,28 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random) {}
+        : core(validated(settings), sink, events, random), udp(core, random) {}
 
     Core core;
+    udp::Services udp;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
+    // Of the burst at hand; too large to begin anew with each.
+    std::array<Segment, FlowTable::max_burst> segments;
+    std::array<FlowKey, FlowTable::max_burst> keys;
+    std::array<std::uint32_t, FlowTable::max_burst> found;
+    std::size_t segments_read = 0;
+    // Each with the number of segments before it: both kinds go on in the order of arrival.
+    std::array<std::pair<std::size_t, udp::Datagram>, FlowTable::max_burst> datagrams;
+    std::size_t datagrams_read = 0;
+    std::size_t datagrams_done = 0;
+
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    std::optional<Segment> read_frame(const ReceivedFrame& frame);
+    // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are queued.
+    bool read_frame(const ReceivedFrame& frame, Segment& segment);
+    void dispatch_datagrams(std::size_t segments_before);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
@@ -53,72 +73,85 @@ struct Stack::Impl {
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
-    std::array<Segment, FlowTable::max_burst> segments;
-    std::array<FlowKey, FlowTable::max_burst> keys;
-    std::array<std::uint32_t, FlowTable::max_burst> found;
-    std::size_t count = 0;
+    segments_read = datagrams_read = datagrams_done = 0;
     for (const ReceivedFrame& frame : burst) {
-        if (auto segment = read_frame(frame)) {
-            keys[count] = core.key_of(segment->remote, segment->local);
-            segments[count++] = *segment;
-        }
+        Segment& segment = segments[segments_read];
+        segment = Segment{};
+        if (!read_frame(frame, segment)) continue;
+        keys[segments_read++] = core.key_of(segment.remote, segment.local);
     }
-    core.table.flows().find_burst(std::span(keys).first(count), found);
+    core.table.flows().find_burst(std::span(keys).first(segments_read), found);
+    for (std::size_t i = 0; i < segments_read; ++i)
+        if (found[i] != FlowTable::none) core.prefetch(found[i]);
     const std::uint64_t version = core.table.flows().version();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < segments_read; ++i) {
+        dispatch_datagrams(i);
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
         Core::Batch batch(core);
         dispatch(found[i] == FlowTable::none ? nullptr : &core.table.at(found[i]), segments[i]);
     }
+    dispatch_datagrams(segments_read);
 }
 
-std::optional<Segment> Stack::Impl::read_frame(const ReceivedFrame& frame) {
+void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
+    while (datagrams_done < datagrams_read && datagrams[datagrams_done].first <= segments_before) {
+        Core::Batch batch(core);
+        udp.input(datagrams[datagrams_done++].second);
+    }
+}
+
+bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
         ++counters.drop_silent;  // ARP included: the address is the primary's
-        return std::nullopt;
+        return false;
     }
     const auto link = wire::parse_ethernet(frame.bytes);
     if (!link) {
         ++counters.drop_malformed_ethernet;
-        return std::nullopt;
+        return false;
     }
     if (frame.source == Source::service && link->destination != core.settings.link_address &&
         !link->destination.is_group()) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (link->type == wire::EtherType::arp && frame.source == Source::service) {
         on_arp(frame.bytes.subspan(wire::ethernet_header_length));
-        return std::nullopt;
+        return false;
     }
     if (link->type != wire::EtherType::ipv4) {
         ++counters.drop_ether_type;
-        return std::nullopt;
+        return false;
     }
     const auto packet = read_ip(frame, *link, counters);
-    if (!packet) return std::nullopt;
+    if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
         ++counters.drop_not_ours;
-        return std::nullopt;
+        return false;
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
-        return std::nullopt;
+        return false;
+    }
+    if (packet->header.protocol == wire::IpProtocol::udp) {
+        if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
+            datagrams[datagrams_read++] = {segments_read, *datagram};
+        return false;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
         ++counters.drop_ip_protocol;
-        return std::nullopt;
+        return false;
     }
-    auto segment = read_tcp(*packet, frame.source, core.settings.shadow, counters);
+    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (segment && frame.source != Source::service && !core.is_service(segment->local)) {
+    if (frame.source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
-        return std::nullopt;
+        return false;
     }
-    return segment;
+    return true;
 }
 
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
@@ -222,12 +255,32 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.primary_ack = c.is_silent() ? c.shadow->primary_ack.raw() : 0;
     s.app_nxt = c.send_queue.app_nxt().raw();
     s.unread_bytes = c.unread.size();
-    s.cwnd = c.congestion.cwnd;
+    s.cwnd = c.congestion.cwnd * c.mss;
+    s.cwnd_segments = c.congestion.cwnd;
+    s.ssthresh_segments = c.congestion.ssthresh;
+    s.reordering_segments = c.reordering;
+    if (c.recovery != nullptr) {
+        s.recovery = c.recovery->state;
+        s.unacked_segments = c.recovery->sent.size();
+        s.sacked_segments = c.recovery->sacked();
+        s.lost_segments = c.recovery->sent.lost();
+        s.resent_segments = c.recovery->sent.resent();
+    }
+    s.rtt_variation = c.rtt.variation();
+    s.min_rtt = c.rtt.min_rtt();
     s.bytes_received = c.bytes_received;
     s.bytes_sent = c.bytes_sent;
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.since_data = std::chrono::milliseconds(tcp::milliseconds(core.now) - c.data_at);
+    s.ssthresh = c.congestion.ssthresh;
+    s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
+    s.timestamps = c.timestamps;
+    s.sack = c.sack;
+    s.window_scaling = c.window_scaling;
+    s.send_scale = c.snd_scale;
+    s.receive_scale = c.rcv_scale;
     s.verified = c.verified;
     return s;
 }
@@ -254,8 +307,12 @@ void Stack::advance(Instant now) {
         due.pop_back();
         impl_->announce();
     }
-    for (const std::uint32_t index : core.collect_due()) {
-        Connection& c = core.table.at(index);
+    impl_->udp.expire();
+    const std::vector<std::uint32_t>& expired = core.collect_due();
+    constexpr std::size_t ahead = 8;
+    for (std::size_t i = 0; i < expired.size(); ++i) {
+        if (i + ahead < expired.size()) core.prefetch(expired[i + ahead]);
+        Connection& c = core.table.at(expired[i]);
         if (!c.in_use) continue;
         Core::Batch batch(core);
         tcp::on_timer(core, c);
@@ -264,6 +321,7 @@ void Stack::advance(Instant now) {
 
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
+    if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;
     if (!impl_->announcements_due.empty()) {
         const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
         next = next ? std::min(*next, announcement) : announcement;
@@ -320,6 +378,7 @@ PromotionReport Stack::promote(Instant now) {
                 break;
         }
     }
+    report.datagrams = impl_->udp.release();
     return report;
 }
 
@@ -339,20 +398,22 @@ void Stack::unlisten(const Endpoint& service) {
 }
 
 std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint& remote,
-                                           const LinkAddress& remote_link, Instant now) {
+                                           const LinkAddress& remote_link, Instant now,
+                                           const std::optional<ConnectionOptions>& options) {
     Core& core = impl_->core;
     core.now = now;
     if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
-    const Connection* c = tcp::open_active(core, local, remote, remote_link);
+    const Connection* c = tcp::open_active(core, local, remote, remote_link,
+                                                options.value_or(core.settings.tcp.options));
     if (c == nullptr) return std::nullopt;
     return c->id();
 }
 
-std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now) {
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     Connection* c = impl_->core.table.find(id);
-    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more);
 }
 
 std::size_t Stack::send_room(ConnectionId id) const {
@@ -372,6 +433,30 @@ void Stack::close(ConnectionId id, Instant now) {
     if (Connection* c = impl_->core.table.find(id)) tcp::app_close(impl_->core, *c);
 }
 
+void Stack::set_options(ConnectionId id, const ConnectionOptions& options, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_set_options(impl_->core, *c, options);
+}
+
+std::optional<ConnectionOptions> Stack::options(ConnectionId id) const {
+    const Connection* c = impl_->core.table.find(id);
+    if (c == nullptr) return std::nullopt;
+    return tcp::options_of(impl_->core, *c);
+}
+
+bool Stack::set_service_options(const Endpoint& service, const ConnectionOptions& options) {
+    tcp::Listener* listener = impl_->core.listener(service);
+    if (listener != nullptr) listener->options = options;
+    return listener != nullptr;
+}
+
+void Stack::acknowledge(ConnectionId id, bool quickly, Instant now) {
+    impl_->core.now = now;
+    Core::Batch batch(impl_->core);
+    if (Connection* c = impl_->core.table.find(id)) tcp::app_acknowledge(impl_->core, *c, quickly);
+}
+
 void Stack::abort(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
@@ -384,8 +469,18 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
     if (Connection* c = impl_->core.table.find(id)) tcp::app_resume_receive(impl_->core, *c);
 }
 
+bool Stack::send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
+                          Instant now) {
+    impl_->core.now = now;
+    return impl_->udp.send(service, client, bytes);
+}
+
 std::size_t Stack::connection_count() const {
     return impl_->core.table.size();
+}
+
+std::uint64_t Stack::reassembly_bytes() const {
+    return impl_->core.reassembly_bytes;
 }
 
 std::size_t Stack::time_wait_count() const {

@@ -14,6 +14,7 @@
 #include "stack/address.hh"
 #include "stack/counters.hh"
 #include "stack/interfaces.hh"
+#include "stack/options.hh"
 #include "stack/settings.hh"
 #include "stack/snapshot.hh"
 #include "stack/time.hh"
@@ -32,6 +33,7 @@ struct PromotionReport {
     std::size_t promoted = 0;   // connections carried on
     std::size_t reset = 0;      // connections answered with RST: not covered
     std::size_t half_open = 0;  // handshakes completed on the primary's behalf
+    std::size_t datagrams = 0;  // withheld answers of UDP services that were sent
 };
 
 class Stack {
@@ -61,31 +63,49 @@ class Stack {
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
 
-    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when its
-    // address is not one of ours. Once is enough.
+    // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when
+    // its address is not one of ours. Once is enough.
     bool listen(const Endpoint& service);
     // No new connection is taken for `service`; those that exist go on.
     void unlisten(const Endpoint& service);
     // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows.
     // Master only. Nothing when the table is full or the flow exists.
     std::optional<ConnectionId> connect(const Endpoint& local, const Endpoint& remote,
-                                        const LinkAddress& remote_link, Instant now);
-    // Queues bytes to send; returns how many were taken. 0 for a dead id or after shutdown_send.
-    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now);
+                                        const LinkAddress& remote_link, Instant now,
+                                        const std::optional<ConnectionOptions>& options = std::nullopt);
+    // Queues bytes to send; returns how many were taken. 0 for a dead id or after shutdown_send. `more`:
+    // others follow at once, with which the last of these may share a segment (MSG_MORE).
+    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more = false);
     // How many bytes send() would take.
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
     void shutdown_send(ConnectionId id, Instant now);
-    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not read;
-    // input that comes later is answered with RST. closed() is raised before this returns.
+    // Closes both directions, as close(2) does: FIN after all that was queued, or RST where input was not
+    // read; input that comes later is answered with RST. closed() is raised before this returns.
     void close(ConnectionId id, Instant now);
+    // Replaces the connection's options; nothing for a dead id.
+    void set_options(ConnectionId id, const ConnectionOptions& options, Instant now);
+    std::optional<ConnectionOptions> options(ConnectionId id) const;
+    // What connections that `service` accepts from now on begin with. False when it is no service.
+    bool set_service_options(const Endpoint& service, const ConnectionOptions& options);
+    // TCP_QUICKACK: sends a waiting acknowledgement and no longer waits for answers to carry them; `false`
+    // waits for them.
+    void acknowledge(ConnectionId id, bool quickly, Instant now);
     // RST, and closed(aborted) at once (RFC 9293 3.10.5). While silent nothing is sent.
     void abort(ConnectionId id, Instant now);
     // Offers queued input again and opens the window.
     void resume_receive(ConnectionId id, Instant now);
 
+    // Sends a datagram from a UDP service to `client`, of whom a frame was seen before. While silent it is withheld
+    // (rules.md 27). False when it was refused: too large for one packet, not possible, no buffer; each counted.
+    bool send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
+                       Instant now);
+
     std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
     std::size_t time_wait_count() const;
+    // Memory held for bytes that came before earlier ones, of all connections; bounded by
+    // Settings::reassembly_budget_bytes.
+    std::uint64_t reassembly_bytes() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.

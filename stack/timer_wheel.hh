@@ -22,6 +22,9 @@ class TimerWheel {
     // one.
     void arm(std::uint32_t index, Instant deadline);
     void cancel(std::uint32_t index);
+    void prefetch(std::uint32_t index) const {
+        if (index < nodes_.size()) __builtin_prefetch(&nodes_[index]);
+    }
     // Disarms and collects every timer due at `now`, in order of deadline. `now` never goes back.
     // The result is valid until the next call.
     const std::vector<std::uint32_t>& collect(Instant now);

@@ -15,6 +15,7 @@ void apply_parked_ack(Core& core, Connection& c) {
         c.snd_una = ack;
         c.snd_nxt = max(c.snd_nxt, ack);
         c.snd_max = max(c.snd_max, ack);
+        drop_acknowledged(core, c);
     }
     if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
     c.send_queue.release(c.snd_una, false);
@@ -26,19 +27,21 @@ void apply_parked_ack(Core& core, Connection& c) {
 void on_divergence(Core& core, Connection& c, Seq at) {
     uncover(core, c, Coverage::diverged, distance(c.iss + 1, at));
     if (c.is_silent()) return;
+    c.doomed = true;
     c.life_at = core.now;  // not here: the application is in the middle of a call
     core.arm(c);
 }
 
 }  // namespace
 
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes) {
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more) {
     if (c.send_shut || bytes.empty()) return 0;
+    c.more_coming = more;
     if (!tracks_output(c)) {
         c.bytes_sent += bytes.size();
         return bytes.size();
     }
-    const SendQueue::Written written = c.send_queue.write_app(bytes, core.settings.tcp.send_buffer_bytes);
+    const SendQueue::Written written = c.send_queue.write_app(bytes, send_buffer_of(core, c));
     c.bytes_sent += written.taken;
     c.send_blocked = written.taken < bytes.size();
     if (written.differs_at) on_divergence(core, c, *written.differs_at);
@@ -57,7 +60,7 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes) {
 
 std::size_t app_send_room(const Core& core, const Connection& c) {
     if (c.send_shut) return 0;
-    const std::uint32_t limit = core.settings.tcp.send_buffer_bytes;
+    const std::uint32_t limit = send_buffer_of(core, c);
     if (!tracks_output(c)) return limit;
     const std::uint32_t fresh = limit > c.send_queue.bytes() ? limit - c.send_queue.bytes() : 0;
     return distance(c.send_queue.app_nxt(), c.send_queue.end()) + fresh;
@@ -66,7 +69,7 @@ std::size_t app_send_room(const Core& core, const Connection& c) {
 void app_shutdown_send(Core& core, Connection& c) {
     if (c.send_shut) return;
     c.send_shut = true;
-    c.send_blocked = false;
+    c.send_blocked = c.more_coming = false;
     if (c.is_silent()) {
         // No FIN until the primary's is seen, or until we serve (rules.md 10).
         if (c.send_queue.app_nxt() < c.send_queue.primary_nxt())
@@ -86,7 +89,8 @@ void app_close(Core& core, Connection& c) {
     if (c.detached) return;
     const bool unread = !c.unread.empty();
     // Unread bytes would never be: the peer must not take them for delivered.
-    if (!c.is_silent() && (unread || c.state == State::syn_sent)) return app_abort(core, c);
+    if (!c.is_silent() && (unread || options_of(core, c).abort_on_close || c.state == State::syn_sent))
+        return app_abort(core, c);
     c.detached = true;
     c.unread.clear();
     c.peer_close_told = true;
@@ -104,16 +108,9 @@ void app_abort(Core& core, Connection& c) {
 }
 
 void app_resume_receive(Core& core, Connection& c) {
-    if (!offer_unread(core, c) || c.is_silent()) return;
-    // Tell the peer only of a window that is worth a segment (RFC 9293 3.8.6.2.2).
-    const std::uint32_t room = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
-    const Seq wanted = c.rcv_nxt + room;
-    const std::uint32_t step = std::min<std::uint32_t>(2u * c.mss, c.receive_limit / 2);
-    const std::uint32_t window = c.rcv_edge > c.rcv_nxt ? distance(c.rcv_nxt, c.rcv_edge) : 0;
-    if (wanted > c.rcv_edge && distance(c.rcv_edge, wanted) >= step && window < c.receive_limit / 2) {
-        c.ack_now = true;
-        core.mark_dirty(c);
-    }
+    const std::uint32_t waiting = c.unread.size();
+    if (!offer_unread(core, c) || c.is_silent() || c.unread.size() == waiting) return;
+    note_input_read(core, c);
 }
 
 }  // namespace understudy::stack::tcp

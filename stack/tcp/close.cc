@@ -16,7 +16,8 @@ void enter_time_wait(Core& core, Connection& c, Duration linger) {
 void limit_fin_wait_2(Core& core, Connection& c) {
     // Nobody is left to wait for the peer's FIN (RFC 9293 3.10.4 allows it; RFC 1122 4.2.2.20).
     if (!c.detached || c.is_silent() || c.state != State::fin_wait_2) return;
-    c.life_at = core.now + core.settings.tcp.fin_wait_2_timeout;
+    c.life_at =
+        core.now + options_of(core, c).fin_wait_2_timeout.value_or(core.settings.tcp.fin_wait_2_timeout);
     core.arm(c);
 }
 

@@ -5,18 +5,17 @@
 namespace understudy::stack::tcp {
 
 ConnectionTable::ConnectionTable(std::uint64_t hash_secret, std::uint32_t max_connections)
-    : max_connections_(max_connections),
+    : connections_(max_connections),
       flows_(hash_secret, [this](std::uint32_t index) -> const FlowKey& { return at(index).key; }) {}
 
 Connection* ConnectionTable::create(const FlowKey& key) {
-    std::uint32_t index = next_unused_;
+    std::uint32_t index = index_end();
     if (!free_.empty()) {
         index = free_.back();
         free_.pop_back();
     } else {
-        if (next_unused_ == max_connections_) return nullptr;
-        if (next_unused_ % chunk_size == 0) chunks_.push_back(std::make_unique<Connection[]>(chunk_size));
-        ++next_unused_;
+        if (index == connections_.capacity()) return nullptr;
+        connections_.append();
     }
     Connection& connection = at(index);
     connection.key = key;
@@ -42,7 +41,7 @@ Connection* ConnectionTable::find(const FlowKey& key) {
 }
 
 const Connection* ConnectionTable::find(ConnectionId id) const {
-    if (id.index >= next_unused_) return nullptr;
+    if (id.index >= connections_.size()) return nullptr;
     const Connection& connection = at(id.index);
     return connection.in_use && connection.generation == id.generation ? &connection : nullptr;
 }

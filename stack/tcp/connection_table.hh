@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "stack/flow_table.hh"
+#include "stack/reserved_array.hh"
 #include "stack/tcp/connection.hh"
 
 namespace understudy::stack::tcp {
@@ -24,22 +24,16 @@ class ConnectionTable {
     Connection* find(const FlowKey& key);
     Connection* find(ConnectionId id);
     const Connection* find(ConnectionId id) const;
-    Connection& at(std::uint32_t index) { return chunks_[index / chunk_size][index % chunk_size]; }
-    const Connection& at(std::uint32_t index) const {
-        return chunks_[index / chunk_size][index % chunk_size];
-    }
+    Connection& at(std::uint32_t index) { return connections_[index]; }
+    const Connection& at(std::uint32_t index) const { return connections_[index]; }
 
     const FlowTable& flows() const { return flows_; }
     std::size_t size() const { return flows_.size(); }
     // One past the highest index ever used; records in between may be out of use.
-    std::uint32_t index_end() const { return next_unused_; }
+    std::uint32_t index_end() const { return static_cast<std::uint32_t>(connections_.size()); }
 
   private:
-    static constexpr std::uint32_t chunk_size = 256;
-
-    std::uint32_t max_connections_;
-    std::uint32_t next_unused_ = 0;
-    std::vector<std::unique_ptr<Connection[]>> chunks_;
+    ReservedArray<Connection> connections_;
     std::vector<std::uint32_t> free_;
     FlowTable flows_;
 };

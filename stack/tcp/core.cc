@@ -3,16 +3,16 @@
 #include <algorithm>
 #include <cassert>
 
-#include "stack/new_reno.hh"
-
 namespace understudy::stack::tcp {
 namespace {
 
-const NewReno new_reno;
+constexpr std::size_t most_spare_recoveries = 1024;
 
 std::vector<IpAddress> distinct_addresses(const Settings& settings) {
     std::vector<IpAddress> addresses = settings.addresses;
-    for (const Endpoint& service : settings.services)
+    std::vector<Endpoint> services = settings.services;
+    services.insert(services.end(), settings.udp_services.begin(), settings.udp_services.end());
+    for (const Endpoint& service : services)
         if (std::find(addresses.begin(), addresses.end(), service.address) == addresses.end())
             addresses.push_back(service.address);
     return addresses;
@@ -54,27 +54,36 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       table(random.next(), s.max_connections),
       time_wait(random.next(), s.tcp.max_time_wait),
       noise(random.next()),
-      congestion(new_reno),
       mode(s.initial_mode),
       local_addresses_(distinct_addresses(s)),
-      services_(s.services) {}
+      congestion_(congestion_control(s.tcp.congestion)) {
+    for (const Endpoint& service : s.services)
+        add_service(service);
+}
 
 std::optional<std::uint32_t> Core::local_address_index(const IpAddress& address) const {
-    const auto at = std::find(local_addresses_.begin(), local_addresses_.end(), address);
-    if (at == local_addresses_.end()) return std::nullopt;
-    return static_cast<std::uint32_t>(at - local_addresses_.begin());
+    for (std::uint32_t i = 0; i < local_addresses_.size(); ++i)
+        if (local_addresses_[i] == address) return i;
+    return std::nullopt;
 }
 
 bool Core::is_service(const Endpoint& endpoint) const {
-    return std::find(services_.begin(), services_.end(), endpoint) != services_.end();
+    return std::any_of(listeners_.begin(), listeners_.end(),
+                       [&](const Listener& listener) { return listener.service == endpoint; });
 }
 
 void Core::add_service(const Endpoint& endpoint) {
-    if (!is_service(endpoint)) services_.push_back(endpoint);
+    if (!is_service(endpoint)) listeners_.push_back({endpoint, settings.tcp.options});
 }
 
 void Core::remove_service(const Endpoint& endpoint) {
-    std::erase(services_, endpoint);
+    std::erase_if(listeners_, [&](const Listener& listener) { return listener.service == endpoint; });
+}
+
+Listener* Core::listener(const Endpoint& service) {
+    const auto at = std::find_if(listeners_.begin(), listeners_.end(),
+                                 [&](const Listener& listener) { return listener.service == service; });
+    return at == listeners_.end() ? nullptr : &*at;
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {
@@ -100,6 +109,30 @@ void Core::arm(const Connection& c) {
 std::optional<Instant> Core::next_deadline() const {
     const auto timers = wheel_.next(), records = time_wait.next();
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
+}
+
+Recovery& Core::recovery_of(Connection& c) {
+    if (c.recovery != nullptr) return *c.recovery;
+    if (spare_recoveries_.empty()) {
+        c.recovery = std::make_unique<Recovery>();
+    } else {
+        c.recovery = std::move(spare_recoveries_.back());
+        spare_recoveries_.pop_back();
+    }
+    return *c.recovery;
+}
+
+void Core::put_recovery_aside(Connection& c) {
+    if (spare_recoveries_.size() >= most_spare_recoveries) {
+        c.recovery.reset();
+        return;
+    }
+    SentSegments sent = std::move(c.recovery->sent);
+    sent.clear();
+    sent.shrink();
+    *c.recovery = Recovery{};
+    c.recovery->sent = std::move(sent);
+    spare_recoveries_.push_back(std::move(c.recovery));
 }
 
 void Core::mark_dirty(Connection& c) {

@@ -11,8 +11,8 @@
 #include "stack/interfaces.hh"
 #include "stack/isn.hh"
 #include "stack/settings.hh"
-#include "stack/tcp/connection.hh"
 #include "stack/tcp/challenge.hh"
+#include "stack/tcp/connection.hh"
 #include "stack/tcp/connection_table.hh"
 #include "stack/tcp/segment.hh"
 #include "stack/tcp/time_wait.hh"
@@ -20,12 +20,19 @@
 
 namespace understudy::stack::tcp {
 
+// What a service has of its own as master.
+struct Listener {
+    Endpoint service;
+    ConnectionOptions options;
+};
+
 class Core {
   public:
     Core(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random);
 
     const Settings settings;
     Counters counters;
+    std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
     EgressGate gate;
     ConnectionEvents& events;
     SequenceGenerator sequence;
@@ -33,7 +40,6 @@ class Core {
     TimeWaitTable time_wait;
     ChallengeBudget challenges;
     Noise noise;
-    const CongestionControl& congestion;
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
@@ -46,6 +52,7 @@ class Core {
     bool is_service(const Endpoint& endpoint) const;
     void add_service(const Endpoint& endpoint);
     void remove_service(const Endpoint& endpoint);
+    Listener* listener(const Endpoint& service);  // nullptr for another endpoint
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
     Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
@@ -60,6 +67,17 @@ class Core {
         return wheel_.collect(now);
     }
     std::optional<Instant> next_deadline() const;
+
+    const CongestionControl& congestion_of(const Connection&) const { return congestion_; }
+    // The connection's book of what is in flight, made if there is none.
+    Recovery& recovery_of(Connection& c);
+    // Nothing is in flight any more: the book serves another connection.
+    void put_recovery_aside(Connection& c);
+    // Asks for a connection's memory, and its timer's, ahead of their use.
+    void prefetch(std::uint32_t index) const {
+        stack::prefetch(table.at(index));
+        wheel_.prefetch(index);
+    }
 
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);
@@ -86,9 +104,11 @@ class Core {
 
   private:
     std::vector<IpAddress> local_addresses_;
-    std::vector<Endpoint> services_;
+    std::vector<Listener> listeners_;
     TimerWheel wheel_;
     std::vector<ConnectionId> dirty_;
+    const CongestionControl& congestion_;
+    std::vector<std::unique_ptr<Recovery>> spare_recoveries_;
     int batch_depth_ = 0;
 };
 
@@ -114,6 +134,11 @@ inline std::uint32_t seconds(Instant at) {
 [[nodiscard]] bool offer_unread(Core& core, Connection& c);
 // The connection is established: tells the application.
 void announce_connection(Core& core, Connection& c);
+
+// Keeps bytes that came before earlier ones, within the connection's limit and the stack's budget. False, and
+// counted, when there is no room.
+bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Bytes bytes,
+                       std::uint32_t byte_limit, std::size_t range_limit);
 
 // close.cc: the closing half of the state diagram, one for both modes.
 
@@ -146,7 +171,8 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link);
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options);
 
 // challenge.cc: answers to what may be forged.
 
@@ -168,12 +194,66 @@ std::optional<Seq> leave_time_wait(Core& core, const FlowKey& key);
 // Whether an active open may take the ports of a connection in TIME-WAIT.
 [[nodiscard]] bool is_reusable(const Core& core, const TimeWait& record);
 
+// options.cc
+
+const ConnectionOptions& options_of(const Core& core, const Connection& c);
+Duration user_timeout_of(const Core& core, const Connection& c);
+std::uint32_t send_buffer_of(const Core& core, const Connection& c);
+std::uint16_t offered_mss(const Core& core, const Connection& c);
+// For a connection that begins.
+void give_options(Core& core, Connection& c, const ConnectionOptions& options);
+void app_set_options(Core& core, Connection& c, const ConnectionOptions& options);
+void app_acknowledge(Core& core, Connection& c, bool quickly);
+
+// keepalive.cc
+
+// Starts the wait for a peer that falls silent, where the options ask for it.
+void start_keepalive(Core& core, Connection& c);
+[[nodiscard]] bool on_keepalive_timer(Core& core, Connection& c);
+
+// delayed_ack.cc: when acknowledgements go out.
+
+// The connection is established: first estimates.
+void begin_acknowledging(const Core& core, Connection& c);
+// At most `most` segments from now on are acknowledged at once.
+void acknowledge_quickly(const Core& core, Connection& c, std::uint8_t most);
+void note_data_received(Core& core, Connection& c, const Segment& segment);
+void note_data_sent(const Core& core, Connection& c);
+// A segment with our acknowledgement left.
+void note_ack_sent(const Core& core, Connection& c);
+// In-order data, or the peer's FIN, was taken: now, or after a delay.
+void schedule_ack(Core& core, Connection& c);
+// The application has read.
+void on_input_read(Core& core, Connection& c);
+void on_ack_timer(Core& core, Connection& c);
+
+// receive_window.cc
+
+std::uint8_t window_scale_for(const TcpSettings& settings, const ConnectionOptions& options);
+// Sets what may wait for the application.
+void size_receive_buffer(const Core& core, Connection& c);
+// What a SYN offers, never scaled; `mss` without the options of data segments.
+std::uint32_t initial_window(const Core& core, const Connection& c, std::uint32_t mss);
+// The window field of the segment that leaves now; moves the right edge, never back.
+std::uint16_t select_window(Connection& c);
+// Whether the right edge moves on with what an acknowledgement would cover.
+[[nodiscard]] bool can_advance_window(const Core& core, const Connection& c);
+// The application has read: all that follows from it.
+void note_input_read(Core& core, Connection& c);
+// The application has read: grows the buffer to what the path can fill.
+void tune_receive_buffer(Core& core, Connection& c);
+// The application has read: tells the peer of a window that has grown enough.
+void update_window_after_read(Core& core, Connection& c);
+
 // ack.cc: acknowledgements, the send window, NewReno's recovery.
+// ack.cc: acknowledgements and the send window.
 
 // Processes SEG.ACK and SEG.WND (RFC 9293 3.10.7.4, fifth). False when the segment must be dropped.
 bool master_ack(Core& core, Connection& c, const Segment& segment);
 void update_send_window(Connection& c, const Segment& segment);
 // The send queue gives back what is acknowledged, and the application hears that there is room.
+// Takes what lies before SND.UNA off the scoreboard, without drawing conclusions.
+void drop_acknowledged(Core& core, Connection& c);
 void release_acked(Core& core, Connection& c);
 
 // output.cc: segments on their way out.
@@ -183,8 +263,7 @@ void output(Core& core, Connection& c);
 void send_handshake(Core& core, Connection& c);
 void send_ack(Core& core, Connection& c);
 void send_probe(Core& core, Connection& c);  // rules.md 23
-bool retransmit_first(Core& core, Connection& c);
-// Sends what the window takes, at least one byte (RFC 9293 3.8.6.1).
+// Sends what the window takes, or if that is nothing, asks for the window (RFC 9293 3.8.6.1).
 void probe_window(Core& core, Connection& c);
 // RST with the given sequence number for a connection we hold.
 void send_reset(Core& core, const Connection& c, Seq seq);
@@ -193,9 +272,22 @@ void send_control(Core& core, const Endpoint& local, const Endpoint& remote, con
                   std::uint8_t ttl, const wire::TcpHeader& header);
 // RST in answer to a segment of no connection (RFC 9293 3.10.7.1).
 void send_reset_for(Core& core, const Segment& segment);
+// The retransmission timer, from now or behind another from when the first segment was sent.
+void restart_retransmission(Core& core, Connection& c);
+void schedule_window_probe(Core& core, Connection& c);
+// Whether the congestion window may grow.
+bool is_window_limited(const Connection& c);
 std::uint32_t tsval_now(const Core& core, const Connection& c);
 // Room for payload in a segment with the options that data segments carry.
 std::uint32_t segment_room(const Connection& c);
+
+// recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
+void enter_window_reduction(Core& core, Connection& c);
+
+// sack.cc: what the next acknowledgement reports.
+// [begin, end) had been received before (RFC 2883).
+void note_duplicate(Connection& c, Seq begin, Seq end);
+std::uint8_t fill_sack_blocks(Connection& c, std::span<wire::SeqRange> out);
 
 // timers.cc
 void on_timer(Core& core, Connection& c);
@@ -222,7 +314,7 @@ bool tracks_output(const Connection& c);
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

@@ -4,8 +4,6 @@
 namespace understudy::stack::tcp {
 namespace {
 
-constexpr std::size_t max_out_of_order_ranges = 64;
-
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
@@ -43,9 +41,12 @@ bool deliver_reassembled(Core& core, Connection& c) {
 
 void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
-    const std::uint32_t budget = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
-    if (!c.out_of_order->insert(begin, bytes, budget, max_out_of_order_ranges)) {
-        ++core.counters.drop_reassembly_full;
+    if (const auto known = c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
+        note_duplicate(c, known->begin, known->end);
+    const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
+    if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
+                           core.settings.tcp.max_out_of_order_ranges)) {
+        if (c.out_of_order->empty()) c.out_of_order.reset();
         return;
     }
     ++core.counters.tcp_out_of_order;
@@ -65,6 +66,19 @@ bool take_fin(Core& core, Connection& c) {
 
 }  // namespace
 
+bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Bytes bytes,
+                       std::uint32_t byte_limit, std::size_t range_limit) {
+    reassembly.count_in(core.reassembly_bytes);
+    if (core.reassembly_bytes + bytes.size() + Reassembly::range_overhead_bytes >
+        core.settings.reassembly_budget_bytes) {
+        ++core.counters.drop_reassembly_budget;
+        return false;
+    }
+    if (reassembly.insert(begin, bytes, byte_limit, range_limit)) return true;
+    ++core.counters.drop_reassembly_full;
+    return false;
+}
+
 bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
     if (c.coverage == Coverage::over_budget) return true;
     Seq begin = segment.seq() + (segment.has(wire::TcpFlags::syn) ? 1 : 0);
@@ -82,6 +96,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = bytes.first(distance(begin, end));
     }
     if (begin < c.rcv_nxt) {
+        note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;

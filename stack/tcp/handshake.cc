@@ -12,31 +12,63 @@ void start_at(Connection& c, Seq isn) {
     c.iss = isn;
     c.snd_una = c.iss;
     c.snd_nxt = c.snd_max = c.iss + 1;
-    c.recover = c.iss;
     c.send_queue.reset(c.iss + 1);
 }
 
-void prepare(Core& core, Connection& c) {
+void prepare(Core& core, Connection& c, const ConnectionOptions& options) {
     const TcpSettings& tcp = core.settings.tcp;
     const Endpoint local = core.local_of(c), remote = core.remote_of(c);
     start_at(c, core.sequence.initial(local, remote, core.now));
     c.ts_offset = core.sequence.timestamp_offset(local, remote);
     c.ts_first_own = tsval_now(core, c);
-    c.receive_limit = tcp.receive_buffer_bytes;
+    give_options(core, c, options);
+    size_receive_buffer(core, c);
     c.rtt = RttEstimator(tcp.rto_initial);
     c.timestamps = tcp.timestamps;
     c.sack = tcp.sack;
     c.window_scaling = true;
-    c.rcv_scale = tcp.window_scale;
+    c.rcv_scale = window_scale_for(tcp, options);
     c.progress_at = core.now;
     c.verified = true;
+}
+
+// RTT, RTO and window after the handshake (RFC 6298 5.7, RFC 5681 3.1).
+void settle_handshake(Core& core, Connection& c, const Segment& segment) {
+    const TcpSettings& tcp = core.settings.tcp;
+    const wire::TcpOptions& options = segment.header.options;
+    if (c.promoted) return;  // the clock of the first transmission was the primary's
+    if (c.handshake_sent <= 1) {
+        c.rtt.sample(core.now - c.progress_at, c.snd_una, c.snd_nxt, tcp);
+    } else if (c.timestamps && options.timestamps_present && options.tsecr - c.ts_first_own < 0x80000000u) {
+        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), c.snd_una, c.snd_nxt, tcp);
+    } else {
+        c.rtt = RttEstimator(std::max<Duration>(std::chrono::seconds(3), tcp.rto_initial));
+    }
+    // Linux forgives one lost SYN, for its time-out is shorter than the three seconds of RFC 5681's time.
+    if (c.handshake_sent > 2) c.congestion.cwnd = 1;
+}
+
+void begin_synchronized(Core& core, Connection& c, const Segment& segment) {
+    c.retransmit_at = never;
+    settle_handshake(core, c, segment);
+    core.set_state(c, State::established);
+    c.progress_at = c.sent_at = core.now;
+    c.heard_at = c.data_at = milliseconds(core.now);
+    c.snd_small = c.snd_una;
+    begin_acknowledging(core, c);
+    start_keepalive(core, c);
 }
 
 }  // namespace
 
 bool is_possible_peer(const IpAddress& address) {
-    if (address.is_v4()) return address.v4() >> 24 != 0 && address.v4() < 0xe0000000;  // not 0/8, 224/3
-    return address.octets[0] != 0xff && address != IpAddress{};
+    if (address.is_v4()) {  // not 0/8, 127/8 (RFC 1122 3.2.1.3), 224/3
+        const std::uint32_t first = address.v4() >> 24;
+        return first != 0 && first != 127 && first < 224;
+    }
+    IpAddress loopback;
+    loopback.octets[15] = 1;
+    return address.octets[0] != 0xff && address != IpAddress{} && address != loopback;
 }
 
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
@@ -45,13 +77,15 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.window_scaling = c.window_scaling && peer.window_scale_present;
     c.snd_scale = c.window_scaling ? peer.window_scale : 0;
     if (!c.window_scaling) c.rcv_scale = 0;
-    c.mss =
-        std::min(peer.mss != 0 ? peer.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
+    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - 40);
+    c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss, least_send_mss, path_mss);
+    if (const std::uint16_t most = options_of(core, c).max_segment; most != 0)
+        c.mss = std::max(std::min(c.mss, most), least_send_mss);
     if (c.timestamps) {
         c.ts_recent = peer.tsval;
         c.ts_recent_at = seconds(core.now);
     }
-    c.congestion.cwnd = core.settings.tcp.initial_window_segments * c.mss;
+    c.congestion.cwnd = core.settings.tcp.initial_window_segments;
 }
 
 bool establish_passive(Core& core, Connection& c, const Segment& segment) {
@@ -60,8 +94,7 @@ bool establish_passive(Core& core, Connection& c, const Segment& segment) {
     c.snd_wl2 = segment.ack();
     c.snd_wnd = std::uint32_t{segment.header.window} << c.snd_scale;
     c.max_snd_wnd = std::max(c.max_snd_wnd, c.snd_wnd);
-    c.retransmit_at = never;
-    core.set_state(c, State::established);
+    begin_synchronized(core, c, segment);
     const ConnectionId id = c.id();
     announce_connection(core, c);
     return core.table.find(id) != nullptr && offer_unread(core, c);
@@ -82,7 +115,7 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
         ++core.counters.drop_table_full;
         return;
     }
-    prepare(core, *c);
+    prepare(core, *c, core.listener(segment.local)->options);
     if (isn) start_at(*c, *isn);
     c->state = State::syn_received;
     c->peer_link = segment.link_source;
@@ -95,7 +128,8 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn) {
     send_handshake(core, *c);
 }
 
-Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link) {
+Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+                        const ConnectionOptions& options) {
     if (!is_possible_peer(remote.address) || remote.port == 0) {  // RFC 9293 3.9.2.3, MUST-46
         ++core.counters.drop_bad_peer;
         return nullptr;
@@ -107,7 +141,7 @@ Connection* open_active(Core& core, const Endpoint& local, const Endpoint& remot
         ++core.counters.drop_table_full;
         return nullptr;
     }
-    prepare(core, *c);
+    prepare(core, *c, options);
     c->state = State::syn_sent;
     c->active_open = true;
     c->peer_link = link;
@@ -132,7 +166,7 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
     if (!segment.has(TcpFlags::syn)) return;
     c.irs = segment.seq();
     c.rcv_nxt = c.rcv_edge = segment.seq() + 1;
-    c.rcv_edge = c.rcv_nxt + std::min<std::uint32_t>(c.receive_limit, 0xffff);
+    c.rcv_edge = c.rcv_nxt + initial_window(core, c, offered_mss(core, c));
     c.peer_link = segment.link_source;
     negotiate(core, c, segment.header.options);
     c.snd_wl1 = segment.seq();
@@ -145,11 +179,7 @@ void syn_sent_input(Core& core, Connection& c, const Segment& segment) {
     }
     c.snd_una = segment.ack();
     c.snd_wl2 = segment.ack();
-    c.retransmit_at = never;
-    if (c.timestamps)
-        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - segment.header.options.tsecr),
-                     core.settings.tcp);
-    core.set_state(c, State::established);
+    begin_synchronized(core, c, segment);
     c.ack_now = true;
     core.mark_dirty(c);
     announce_connection(core, c);

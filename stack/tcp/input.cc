@@ -94,29 +94,32 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
         // The primary had answered the SYN with a number that the mirror did not show (rules.md 25).
         c.iss = segment.ack() - 1;
         c.snd_nxt = c.snd_max = segment.ack();
-        c.recover = c.iss;
         c.send_queue.reset(c.snd_nxt);
         ++core.counters.connections_inferred;
     }
     return establish_passive(core, c, segment);
 }
 
-// Decides when the acknowledgement goes out (RFC 9293 3.8.6.3, RFC 5681 4.2). An answer that leaves earlier
+// Decides how a segment is acknowledged (RFC 9293 3.8.6.3, RFC 5681 4.2). An answer that leaves earlier
 // carries it.
-void schedule_ack(Core& core, Connection& c, const Segment& segment, bool in_order, bool had_gap) {
+void acknowledge(Core& core, Connection& c, const Segment& segment, bool advanced, bool had_gap) {
     if (segment.length() == 0) return;
-    const bool at_once = !in_order || had_gap || c.out_of_order != nullptr || segment.has(TcpFlags::fin);
-    if (at_once) {
-        if (is_mirrored(segment) && !in_order) return;  // rules.md 18
-        c.ack_now = true;
-    } else if (++c.unacked_segments >= 2) {
-        c.ack_now = true;
-    } else if (c.ack_at == never) {
-        c.ack_at = core.now + core.settings.tcp.delayed_ack;
-        core.arm(c);
+    if (!advanced) {
+        if (is_mirrored(segment)) return;  // rules.md 18
+        // Old data means that our acknowledgement was lost.
+        if (segment.seq() <= c.rcv_nxt || segment.seq() >= c.rcv_edge)
+            acknowledge_quickly(core, c, core.settings.tcp.quick_acks);
+        return send_ack(core, c);  // a duplicate acknowledgement counts only if every segment draws its own
     }
-    // A duplicate acknowledgement counts only if every segment draws its own.
-    if (c.ack_now && !in_order) send_ack(core, c);
+    if (!segment.payload.empty()) note_data_received(core, c, segment);
+    // The answer to the FIN of a peer that we leave to the application may go with its own (as in Linux).
+    if (c.state == State::close_wait && segment.has(TcpFlags::fin)) c.interactive = true;
+    const bool closing = c.peer_fin_taken && c.state != State::close_wait && c.state != State::last_ack;
+    c.ack_due = true;
+    if (had_gap || c.out_of_order != nullptr || closing)
+        c.ack_now = true;
+    else
+        schedule_ack(core, c);
 }
 
 void on_unacceptable(Core& core, Connection& c, const Segment& segment) {
@@ -131,6 +134,7 @@ void on_unacceptable(Core& core, Connection& c, const Segment& segment) {
         core.arm(c);
     }
     if (!may_answer_invalid(core, c, segment)) return;
+    if (segment.end() <= c.rcv_nxt) note_duplicate(c, segment.seq(), segment.end());
     c.ack_now = true;
     core.mark_dirty(c);
     if (c.state == State::syn_received) send_ack(core, c);
@@ -180,10 +184,13 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
     }
 
     const ConnectionId id = c.id();
-    const bool in_order = segment.seq() <= c.rcv_nxt && segment.end() > c.rcv_nxt;
+    const Seq before = c.rcv_nxt;
+    const std::uint32_t waiting = c.unread.size();
     const bool had_gap = c.out_of_order != nullptr;
     if (!master_ack(core, c, segment)) return;
     note_timestamp(core, c, segment);
+    c.heard_at = milliseconds(core.now);
+    c.keepalive_probes = 0;
     if (!is_mirrored(segment)) c.peer_link = segment.link_source;
     release_acked(core, c);
     if (core.table.find(id) == nullptr) return;
@@ -194,7 +201,8 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
         return core.finish(c, CloseReason::aborted);
     }
     if (!take_payload(core, c, segment, c.rcv_edge)) return;
-    schedule_ack(core, c, segment, in_order, had_gap);
+    acknowledge(core, c, segment, c.rcv_nxt != before, had_gap);
+    if (c.rcv_nxt != before && c.unread.size() <= waiting) note_input_read(core, c);
     core.mark_dirty(c);
     if (!finish_if_done(core, c)) return;
 }

@@ -1,43 +1,53 @@
 #include "stack/wire/checksum.hh"
 
 namespace understudy::stack::wire {
+namespace {
+__extension__ using Wide = unsigned __int128;
+}
 
 std::uint64_t checksum_add(Bytes bytes, std::uint64_t initial) {
     // Summed in host order and swapped at the end: the one's complement sum commutes with byte order (RFC
-    // 1071 2).
-    std::uint64_t sum = 0;
+    // 1071 2). Words of 64 bits, their carries counted in the upper half.
+    Wide wide = 0;
     const std::byte* p = bytes.data();
     std::size_t left = bytes.size();
-    while (left >= 4) {
-        std::uint32_t word;
-        std::memcpy(&word, p, sizeof word);
-        sum += word;
+    const auto load = [](const std::byte* from, auto word) {
+        std::memcpy(&word, from, sizeof word);
+        return word;
+    };
+    for (; left >= 32; p += 32, left -= 32) {
+        wide += load(p, std::uint64_t{});
+        wide += load(p + 8, std::uint64_t{});
+        wide += load(p + 16, std::uint64_t{});
+        wide += load(p + 24, std::uint64_t{});
+    }
+    for (; left >= 8; p += 8, left -= 8)
+        wide += load(p, std::uint64_t{});
+    const auto low = static_cast<std::uint64_t>(wide);
+    std::uint64_t sum = (low & 0xffffffff) + (low >> 32) + static_cast<std::uint64_t>(wide >> 64);
+    if ((left & 4) != 0) {
+        sum += load(p, std::uint32_t{});
         p += 4;
-        left -= 4;
     }
-    if (left >= 2) {
-        std::uint16_t half;
-        std::memcpy(&half, p, sizeof half);
-        sum += half;
+    if ((left & 2) != 0) {
+        sum += load(p, std::uint16_t{});
         p += 2;
-        left -= 2;
     }
-    if (left != 0) sum += load8(p);
+    if ((left & 1) != 0) sum += load8(p);
     return initial + __builtin_bswap16(checksum_fold(sum));
-}
-
-std::uint16_t checksum_fold(std::uint64_t sum) {
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<std::uint16_t>(sum);
 }
 
 std::uint64_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol,
                                 std::uint32_t segment_length) {
-    const std::size_t skip = source.is_v4() ? 12 : 0;
-    std::uint64_t sum = checksum_add(std::as_bytes(std::span(source.octets)).subspan(skip));
-    sum = checksum_add(std::as_bytes(std::span(destination.octets)).subspan(skip), sum);
-    return sum + protocol + (segment_length >> 16) + (segment_length & 0xffff);
+    std::uint64_t sum = protocol + (segment_length >> 16) + (segment_length & 0xffff);
+    if (source.is_v4()) {
+        const auto add = [&](std::uint32_t v4) { sum += (v4 >> 16) + (v4 & 0xffff); };
+        add(source.v4());
+        add(destination.v4());
+        return sum;
+    }
+    sum = checksum_add(std::as_bytes(std::span(source.octets)), sum);
+    return checksum_add(std::as_bytes(std::span(destination.octets)), sum);
 }
 
 }  // namespace understudy::stack::wire

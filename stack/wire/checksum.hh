@@ -12,7 +12,13 @@ namespace understudy::stack::wire {
 // length.
 std::uint64_t checksum_add(Bytes bytes, std::uint64_t initial = 0);
 // The 16-bit sum, not complemented.
-std::uint16_t checksum_fold(std::uint64_t sum);
+constexpr std::uint16_t checksum_fold(std::uint64_t sum) {
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    return static_cast<std::uint16_t>(sum);
+}
 // The value of a checksum field.
 inline std::uint16_t checksum_finish(std::uint64_t sum) {
     return static_cast<std::uint16_t>(~checksum_fold(sum));

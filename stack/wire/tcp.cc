@@ -46,6 +46,10 @@ void parse_option(std::uint8_t kind, Bytes body, TcpOptions& options) {
 }
 
 void parse_options(Bytes bytes, TcpOptions& options) {
+    // The layout of nearly every segment (RFC 7323 appendix A).
+    constexpr std::uint32_t aligned_timestamps = 0x01010000u | std::uint32_t{Kind::timestamps} << 8 | 10u;
+    if (bytes.size() == 12 && load32(bytes.data()) == aligned_timestamps)
+        return parse_option(Kind::timestamps, bytes.subspan(4), options);
     std::size_t at = 0;
     while (at < bytes.size()) {
         const std::uint8_t kind = load8(bytes.data() + at);
@@ -64,13 +68,11 @@ void parse_options(Bytes bytes, TcpOptions& options) {
 
 }  // namespace
 
-std::optional<TcpHeader> parse_tcp(Bytes segment) {
-    if (segment.size() < tcp_header_length) return std::nullopt;
+bool parse_tcp(Bytes segment, TcpHeader& header) {
+    if (segment.size() < tcp_header_length) return false;
     const std::byte* p = segment.data();
-    TcpHeader header;
     header.header_length = static_cast<std::uint16_t>((load8(p + 12) >> 4) * 4);
-    if (header.header_length < tcp_header_length || header.header_length > segment.size())
-        return std::nullopt;
+    if (header.header_length < tcp_header_length || header.header_length > segment.size()) return false;
     header.source_port = load16(p);
     header.destination_port = load16(p + 2);
     header.seq = Seq(load32(p + 4));
@@ -79,6 +81,12 @@ std::optional<TcpHeader> parse_tcp(Bytes segment) {
     header.window = load16(p + 14);
     parse_options(segment.subspan(tcp_header_length, header.header_length - tcp_header_length),
                   header.options);
+    return true;
+}
+
+std::optional<TcpHeader> parse_tcp(Bytes segment) {
+    TcpHeader header;
+    if (!parse_tcp(segment, header)) return std::nullopt;
     return header;
 }
 

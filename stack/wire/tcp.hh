@@ -54,6 +54,9 @@ struct TcpHeader {
 // Reads header and options. Nothing when the header is cut or its length is impossible. A malformed option
 // ends the list; the options before it hold (RFC 9293 3.1 MUST-7 asks to survive any length).
 std::optional<TcpHeader> parse_tcp(Bytes segment);
+// The same into `header`, which must be fresh; false where the other returns nothing. For the path of every
+// segment, where a copy would be felt.
+bool parse_tcp(Bytes segment, TcpHeader& header);
 
 // The length of the options as write_tcp lays them out, a multiple of 4.
 std::size_t tcp_options_length(const TcpOptions& options);

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstring>
-#include <memory>
 
 #include "tests/packetdrill/interface.hh"
 #include "tests/packetdrill/sockets.hh"
@@ -21,7 +20,8 @@ using namespace std::chrono_literals;
 constexpr Duration patience = 200s;
 constexpr Duration call_cost = 20us;  // what usleep(2) oversleeps at least
 
-std::unique_ptr<Sockets> sockets;
+// Never freed: packetdrill may exit while its second thread sleeps in a call.
+Sockets* sockets = nullptr;
 
 template <typename Result>
 Result answer(Result result) {
@@ -57,9 +57,7 @@ bool is_ours(int fd) {
     return sockets->owns(fd);
 }
 
-void do_free(void*) {
-    sockets.reset();
-}
+void do_free(void*) {}
 
 int do_socket(void*, int domain, int type, int protocol) {
     return locked([&](Lock&) { return sockets->socket(domain, type, protocol); });
@@ -89,6 +87,7 @@ ssize_t do_readv(void*, int fd, const iovec* vectors, int count) {
 
 ssize_t do_recvfrom(void*, int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
                     socklen_t* length) {
+    if (buffer == nullptr && size != 0) return answer<ssize_t>(-EFAULT);
     iovec vector{buffer, size};
     msghdr message = message_of(&vector, 1);
     const ssize_t result = receive_message(fd, message, flags);
@@ -116,6 +115,7 @@ ssize_t do_writev(void*, int fd, const iovec* vectors, int count) {
 
 ssize_t do_sendto(void*, int fd, const void* buffer, std::size_t size, int flags, const sockaddr* address,
                   socklen_t length) {
+    if (buffer == nullptr && size != 0) return answer<ssize_t>(-EFAULT);
     iovec vector{const_cast<void*>(buffer), size};
     msghdr message = message_of(&vector, 1);
     message.msg_name = const_cast<sockaddr*>(address);
@@ -249,7 +249,7 @@ using understudy::packetdrill::Interface;
 extern "C" __attribute__((visibility("default"))) void packetdrill_interface_init(const char* flags,
                                                                                   Interface* interface) {
     using namespace understudy::packetdrill;
-    sockets = std::make_unique<Sockets>(flags == nullptr ? "" : flags);
+    sockets = new Sockets(flags == nullptr ? "" : flags);
     *interface = {nullptr,           do_free,       do_socket,       do_bind,         do_listen,
                   do_accept,         do_connect,    do_read,         do_readv,        do_recv,
                   do_recvfrom,       do_recvmsg,    do_write,        do_writev,       do_send,

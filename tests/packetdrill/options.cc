@@ -17,48 +17,6 @@ using Phase = Socket::Phase;
 constexpr int so_meminfo = 55;
 constexpr std::size_t meminfo_words = 9;
 
-// include/net/tcp_states.h
-enum class LinuxState : std::uint8_t {
-    established = 1,
-    syn_sent,
-    syn_recv,
-    fin_wait1,
-    fin_wait2,
-    time_wait,
-    close,
-    close_wait,
-    last_ack,
-    listen,
-    closing,
-};
-
-LinuxState linux_state(const Socket& socket, const stack::ConnectionSnapshot& s) {
-    using stack::State;
-    if (socket.phase == Phase::listening) return LinuxState::listen;
-    if (!socket.id) return LinuxState::close;
-    switch (s.state) {
-        case State::syn_sent:
-            return LinuxState::syn_sent;
-        case State::syn_received:
-            return LinuxState::syn_recv;
-        case State::established:
-            return LinuxState::established;
-        case State::fin_wait_1:
-            return LinuxState::fin_wait1;
-        case State::fin_wait_2:
-            return LinuxState::fin_wait2;
-        case State::close_wait:
-            return LinuxState::close_wait;
-        case State::closing:
-            return LinuxState::closing;
-        case State::last_ack:
-            return LinuxState::last_ack;
-        case State::time_wait:
-            return LinuxState::time_wait;
-    }
-    return LinuxState::close;
-}
-
 template <typename T>
 int answer(const T& value, void* out, socklen_t* length) {
     const auto count = std::min<std::size_t>(*length, sizeof value);
@@ -67,31 +25,7 @@ int answer(const T& value, void* out, socklen_t* length) {
     return 0;
 }
 
-std::uint32_t microseconds(Duration duration) {
-    return static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
-}
-
 }  // namespace
-
-int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const {
-    const auto s = snapshot(socket);
-    tcp_info info{};
-    info.tcpi_state = static_cast<std::uint8_t>(linux_state(socket, s));
-    if (socket.id || socket.last) {
-        const std::uint32_t mss = world_.settings().tcp.mss - (world_.settings().tcp.timestamps ? 12u : 0u);
-        info.tcpi_rto = microseconds(s.rto);
-        info.tcpi_snd_mss = mss;
-        info.tcpi_rcv_mss = mss;
-        info.tcpi_snd_cwnd = mss != 0 ? s.cwnd / mss : 0;
-        info.tcpi_rtt = microseconds(s.srtt);
-        info.tcpi_total_retrans = static_cast<std::uint32_t>(s.retransmitted_segments);
-        info.tcpi_bytes_received = s.bytes_received;
-        info.tcpi_notsent_bytes = s.app_nxt > s.snd_nxt ? s.app_nxt - s.snd_nxt : 0;
-        info.tcpi_unacked = mss != 0 ? (s.snd_nxt - s.snd_una + mss - 1) / mss : 0;
-    }
-    return answer(info, value, length);
-}
 
 int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* length) {
     const SocketPtr socket = find(fd);
@@ -114,8 +48,8 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
         const auto s = snapshot(*socket);
         info[0] = s.unread_bytes;
         info[1] = world_.settings().tcp.receive_buffer_bytes;
-        info[3] = world_.settings().tcp.send_buffer_bytes;
-        info[5] = s.app_nxt - s.snd_una;
+        info[3] = socket->ledger.buffer();
+        info[5] = socket->ledger.queued(s);
         return answer(info, value, length);
     }
     const auto found = socket->options.find({level, name});
@@ -129,7 +63,7 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
         const auto& sysctls = world_.sysctls();
         switch (name) {
             case TCP_MAXSEG:
-                return answer(static_cast<int>(socket->id ? world_.settings().tcp.mss : 536), value, length);
+                return answer(static_cast<int>(socket->id ? snapshot(*socket).mss : 536), value, length);
             case TCP_CONGESTION: {
                 char algorithm[16] = "cubic";
                 return answer(algorithm, value, length);
@@ -169,8 +103,7 @@ int Sockets::get_option(int fd, int level, int name, void* value, socklen_t* len
     if (level == SOL_SOCKET) {
         if (name == SO_RCVBUF)
             return answer(static_cast<int>(world_.settings().tcp.receive_buffer_bytes), value, length);
-        if (name == SO_SNDBUF)
-            return answer(static_cast<int>(world_.settings().tcp.send_buffer_bytes), value, length);
+        if (name == SO_SNDBUF) return answer(static_cast<int>(socket->ledger.buffer()), value, length);
         if (name == SO_LINGER) return answer(linger{}, value, length);
         if (name == SO_RCVTIMEO || name == SO_SNDTIMEO) return answer(timeval{}, value, length);
     }
@@ -216,16 +149,64 @@ int Sockets::set_option(int fd, int level, int name, const void* value, socklen_
         number = std::max(2 * number, name == SO_RCVBUF ? 2304 : 4608);
         std::memcpy(bytes.data(), &number, sizeof number);
     }
+    if (level == SOL_SOCKET && name == SO_SNDBUF)
+        socket->ledger.fix_buffer(static_cast<std::uint32_t>(number));
+    if (level == IPPROTO_TCP && name == TCP_NOTSENT_LOWAT)
+        socket->ledger.set_low_mark(number != 0 ? static_cast<std::uint32_t>(number)
+                                                : static_cast<std::uint32_t>(world_.sysctls().number(
+                                                      "net.ipv4.tcp_notsent_lowat", 0xffffffff)));
     const bool off = !takes_text && number == 0 && length == sizeof number;
     if (off)
         socket->options.erase({level, name});
     else
         socket->options[{level, name}] = std::move(bytes);
-    apply_option(*socket, level, name);
+    if (level == IPPROTO_TCP && name == TCP_QUICKACK && socket->id)
+        world_.stack().acknowledge(*socket->id, number != 0, world_.now());
+    apply_options(*socket, level == IPPROTO_TCP && name == TCP_NODELAY);
     return 0;
 }
 
-// The stack has no options of one connection yet: they are kept and shown.
-void Sockets::apply_option(Socket&, int, int) {}
+stack::ConnectionOptions Sockets::connection_options(const Socket& socket) const {
+    using std::chrono::milliseconds;
+    using std::chrono::seconds;
+    stack::ConnectionOptions options = world_.settings().tcp.options;
+    const auto number = [&](int level, int name) -> std::optional<int> {
+        const auto found = socket.options.find({level, name});
+        if (found == socket.options.end()) return std::nullopt;
+        int value = 0;
+        std::memcpy(&value, found->second.data(), std::min(sizeof value, found->second.size()));
+        return value;
+    };
+    options.nodelay = number(IPPROTO_TCP, TCP_NODELAY).value_or(0) != 0;
+    options.cork = number(IPPROTO_TCP, TCP_CORK).value_or(0) != 0;
+    options.keepalive = number(SOL_SOCKET, SO_KEEPALIVE).value_or(0) != 0;
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPIDLE)) options.keepalive_idle = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPINTVL)) options.keepalive_interval = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_KEEPCNT))
+        options.keepalive_count = static_cast<std::uint8_t>(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_USER_TIMEOUT)) options.user_timeout = milliseconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_LINGER2); value && *value >= 0)
+        options.fin_wait_2_timeout = seconds(*value);
+    if (const auto value = number(IPPROTO_TCP, TCP_MAXSEG))
+        options.max_segment = static_cast<std::uint16_t>(*value);
+    if (const auto value = number(SOL_SOCKET, SO_RCVBUF))
+        options.receive_buffer_bytes = static_cast<std::uint32_t>(*value);
+    const auto linger_option = socket.options.find({SOL_SOCKET, SO_LINGER});
+    if (linger_option != socket.options.end() && linger_option->second.size() >= sizeof(linger)) {
+        linger value{};
+        std::memcpy(&value, linger_option->second.data(), sizeof value);
+        options.abort_on_close = value.l_onoff != 0 && value.l_linger == 0;
+    }
+    return options;
+}
+
+void Sockets::apply_options(const Socket& socket, bool is_nodelay) {
+    const stack::ConnectionOptions options = connection_options(socket);
+    if (socket.id && (is_nodelay || world_.stack().options(*socket.id) != options))
+        world_.stack().set_options(*socket.id, options, world_.now());
+    if (socket.phase != Phase::listening) return;
+    for (const stack::Endpoint& endpoint : listening_endpoints(socket))
+        world_.stack().set_service_options(endpoint, options);
+}
 
 }  // namespace understudy::packetdrill

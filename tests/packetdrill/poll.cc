@@ -25,7 +25,7 @@ std::optional<Instant> deadline_of(Instant now, int timeout_ms) {
 
 }  // namespace
 
-std::uint32_t Sockets::poll_events(const Socket& socket) const {
+std::uint32_t Sockets::poll_events(Socket& socket) const {
     if (socket.phase == Phase::listening) return socket.waiting.empty() ? 0 : POLLIN | POLLRDNORM;
     std::uint32_t events = socket.error != 0 ? POLLERR : 0;
     const bool gone = socket.phase == Phase::closed;
@@ -38,10 +38,10 @@ std::uint32_t Sockets::poll_events(const Socket& socket) const {
     if (socket.phase == Phase::connecting) return events;
     if (socket.id && s.unread_bytes != 0) events |= POLLIN | POLLRDNORM;
     if (write_shut || gone) return events | POLLOUT | POLLWRNORM;
-    // Room is told once a third of the buffer is free, as Linux does.
-    const std::size_t room = const_cast<World&>(world_).stack().send_room(*socket.id);
-    const std::size_t queued = s.app_nxt - s.snd_una;
-    if (room >= queued / 2 && room != 0) events |= POLLOUT | POLLWRNORM;
+    if (socket.ledger.is_writable(s))
+        events |= POLLOUT | POLLWRNORM;
+    else
+        socket.lacks_room = true;
     return events;
 }
 

@@ -98,7 +98,9 @@ void from_endpoint(const Endpoint& endpoint, int domain, sockaddr* address, sock
     }
 }
 
-Sockets::Sockets(std::string_view flags) : world_(flags, *this) {}
+Sockets::Sockets(std::string_view flags) : world_(flags, *this) {
+    world_.after_step = [this] { tell_progress(); };
+}
 
 Sockets::SocketPtr Sockets::find(int fd) const {
     const auto found = sockets_.find(fd);
@@ -162,11 +164,16 @@ int Sockets::socket(int domain, int type, int protocol) {
     if (domain != AF_INET && domain != AF_INET6) return -EAFNOSUPPORT;
     if (type != SOCK_STREAM) return type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
     if (protocol != 0 && protocol != IPPROTO_TCP) return -EPROTONOSUPPORT;
+    world_.refresh_sysctls();
     world_.stack();
     auto socket = std::make_shared<Socket>();
     socket->domain = domain;
     socket->type = type;
     socket->non_blocking = non_blocking;
+    socket->ledger =
+        SendLedger(static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_wmem", 256 << 10, 1)));
+    socket->ledger.set_low_mark(
+        static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_notsent_lowat", 0xffffffff)));
     return add_descriptor(std::move(socket));
 }
 
@@ -206,6 +213,7 @@ int Sockets::listen(int fd, int backlog) {
     for (const Endpoint& endpoint : listening_endpoints(*socket))
         if (!world_.stack().listen(endpoint)) return -EADDRINUSE;
     socket->phase = Phase::listening;
+    apply_options(*socket);
     return 0;
 }
 
@@ -274,13 +282,12 @@ int Sockets::connect(int fd, const sockaddr* address, socklen_t length, Lock& lo
             socket->has_address = true;
         }
         socket->remote = *endpoint;
-        const auto id = world_.stack().connect(socket->local, socket->remote, peer_link, world_.now());
+        const auto id = world_.stack().connect(socket->local, socket->remote, peer_link, world_.now(),
+                                               connection_options(*socket));
         if (!id) return -EADDRNOTAVAIL;
         attach(socket, *id);
         socket->phase = Phase::connecting;
         socket->had_connection = true;
-        for (const auto& [key, value] : socket->options)
-            apply_option(*socket, key.first, key.second);
         world_.wake_ready(lock);
         if (socket->non_blocking) return -EINPROGRESS;
     }
@@ -383,9 +390,17 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
             if (done != 0) break;
             return socket->error != 0 ? take_error(*socket) : -EPIPE;
         }
-        done += world_.stack().send(*socket->id, std::span(bytes).subspan(done), world_.now());
+        const auto before = snapshot(*socket);
+        const std::size_t step = std::min<std::size_t>(socket->ledger.room(before), bytes.size() - done);
+        if (step != 0) {
+            socket->ledger.written(static_cast<std::uint32_t>(step), before);
+            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now(),
+                                        (flags & MSG_MORE) != 0 || done + step < bytes.size());
+        }
         world_.wake_ready(lock);
         if (done == bytes.size()) break;
+        if (step != 0) continue;
+        socket->lacks_room = true;
         if (non_blocking) {
             if (done == 0) return -EAGAIN;
             break;
@@ -459,19 +474,11 @@ void Sockets::release(const SocketPtr& socket) {
     }
     if (!socket->id) return;
     const ConnectionId id = *socket->id;
-    const auto linger_option = socket->options.find({SOL_SOCKET, SO_LINGER});
-    struct linger linger {};
-    if (linger_option != socket->options.end())
-        std::memcpy(&linger, linger_option->second.data(),
-                    std::min(sizeof linger, linger_option->second.size()));
-    const bool hard = linger.l_onoff != 0 && linger.l_linger == 0;
-    // RFC 2525 2.17: bytes that nobody will read are not silently lost.
-    if (hard || socket->phase == Phase::connecting || unread(*socket) != 0) {
-        world_.stack().abort(id, world_.now());
-        return;
-    }
     socket->read_shut = true;
-    world_.stack().shutdown_send(id, world_.now());
+    if (socket->phase == Phase::connecting)
+        world_.stack().abort(id, world_.now());
+    else
+        world_.stack().close(id, world_.now());
 }
 
 int Sockets::close(int fd, Lock& lock) {
@@ -482,20 +489,19 @@ int Sockets::close(int fd, Lock& lock) {
     for (auto& [epoll_fd, epoll] : epolls_)
         epoll.erase(fd);
     ::close(fd);
+    const auto id = socket->id;
     release(socket);
     world_.wake_ready(lock);
     const auto linger_option = socket->options.find({SOL_SOCKET, SO_LINGER});
-    if (linger_option == socket->options.end() || socket->non_blocking || !socket->id) return 0;
+    if (linger_option == socket->options.end() || socket->non_blocking || !id) return 0;
     struct linger linger {};
     std::memcpy(&linger, linger_option->second.data(), std::min(sizeof linger, linger_option->second.size()));
     if (linger.l_onoff == 0 || linger.l_linger == 0) return 0;
-    const auto ready = [&] {
-        using stack::State;
-        if (!socket->id) return true;
-        const State state = snapshot(*socket).state;
-        return state == State::fin_wait_2 || state == State::time_wait;
+    const auto is_acknowledged = [&] {
+        const auto s = world_.stack().snapshot(*id);
+        return !s || s->state == stack::State::fin_wait_2 || s->state == stack::State::time_wait;
     };
-    world_.wait(lock, ready, world_.now() + std::chrono::seconds(linger.l_linger));
+    world_.wait(lock, is_acknowledged, world_.now() + std::chrono::seconds(linger.l_linger));
     return 0;
 }
 
@@ -524,6 +530,22 @@ int Sockets::shutdown(int fd, int how, Lock& lock) {
     return 0;
 }
 
+void Sockets::tell_progress() {
+    for (const auto& [id, socket] : by_id_) {
+        // The stack offers bytes once; later ones only add to what waits.
+        const auto received = snapshot(*socket).bytes_received;
+        if (std::exchange(socket->seen_received, received) != received) ++socket->input_edges;
+        if (!socket->lacks_room || socket->phase != Phase::connected) continue;
+        const auto s = snapshot(*socket);
+        socket->ledger.expand(
+            s, world_.settings().tcp.initial_window_segments,
+            static_cast<std::uint32_t>(world_.sysctls().number("net.ipv4.tcp_wmem", 4 << 20, 2)));
+        if (!socket->ledger.is_writable(s)) continue;
+        socket->lacks_room = false;
+        ++socket->output_edges;
+    }
+}
+
 void Sockets::accepted(ConnectionId id, const Endpoint& client, const Endpoint& service) {
     for (const auto& [fd, listener] : sockets_) {
         if (listener->phase != Phase::listening || listener->local.port != service.port) continue;
@@ -536,9 +558,8 @@ void Sockets::accepted(ConnectionId id, const Endpoint& client, const Endpoint& 
         child->is_bound = child->has_address = true;
         child->remote = client;
         child->options = listener->options;
+        child->ledger = listener->ledger;
         attach(child, id);
-        for (const auto& [key, value] : child->options)
-            apply_option(*child, key.first, key.second);
         listener->waiting.push_back(std::move(child));
         ++listener->input_edges;
         return;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "stack/stack.hh"
+#include "tests/packetdrill/send_ledger.hh"
 #include "tests/packetdrill/world.hh"
 
 namespace understudy::packetdrill {
@@ -45,6 +46,9 @@ struct Socket {
     // Options by (level, name), as they were set.
     std::map<std::pair<int, int>, std::vector<std::byte>> options;
 
+    SendLedger ledger;
+    bool lacks_room = false;  // somebody waits for room to write
+
     // Where received() puts bytes while read() asks for them.
     struct Reader {
         std::vector<std::byte> bytes;
@@ -56,6 +60,7 @@ struct Socket {
     // Counts what wakes a waiter, for edge-triggered epoll: input and output apart.
     std::uint64_t input_edges = 0;
     std::uint64_t output_edges = 0;
+    std::uint64_t seen_received = 0;  // bytes that input_edges knows of
 };
 
 class Sockets final : public stack::ConnectionEvents {
@@ -116,11 +121,16 @@ class Sockets final : public stack::ConnectionEvents {
     std::optional<Instant> call_deadline(const Socket& socket, int option) const;
     // Takes up to `wanted` bytes of the stack's queue.
     std::vector<std::byte> take(Socket& socket, std::size_t wanted, bool peek);
-    std::uint32_t poll_events(const Socket& socket) const;
+    std::uint32_t poll_events(Socket& socket) const;
+    // After whatever the stack did: counts the edges of input, and of room for writers.
+    void tell_progress();
     int collect_epoll(Epoll& epoll, epoll_event* events, int max_events);
     void release(const SocketPtr& socket);
     int fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const;
-    void apply_option(Socket& socket, int level, int name);
+    // What the stack is asked for, from the options as they were set.
+    stack::ConnectionOptions connection_options(const Socket& socket) const;
+    // `is_nodelay`: TCP_NODELAY was set, which pushes what waits even when it was set before.
+    void apply_options(const Socket& socket, bool is_nodelay = false);
 
     World world_;
     std::map<int, SocketPtr> sockets_;

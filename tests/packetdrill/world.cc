@@ -48,6 +48,7 @@ World::World(std::string_view flags, stack::ConnectionEvents& events) : events_(
     settings_.initial_mode = stack::Mode::master;
     settings_.announce_repeats = {};
     settings_.unknown_grace = 0s;
+    settings_.tcp.send_buffer_bytes = 1 << 30;  // SendLedger says what a write may queue
     std::size_t mtu = 0;
     while (!flags.empty()) {
         const std::string_view flag = flags.substr(0, flags.find(','));
@@ -71,6 +72,7 @@ World::World(std::string_view flags, stack::ConnectionEvents& events) : events_(
 void World::refresh_sysctls() {
     sysctls_ = flags_;
     if (const char* path = std::getenv("UNDERSTUDY_SYSCTL")) sysctls_.read_file(path);
+    namespace_.add_changes(sysctls_);
 }
 
 stack::Stack& World::stack() {
@@ -161,6 +163,7 @@ bool World::wait(Lock& lock, const std::function<bool()>& ready, std::optional<I
 
 // A call that goes on must have looked at the clock before the clock moves: packetdrill checks when it ended.
 void World::wake_ready(Lock& lock) {
+    if (after_step) after_step();
     for (Waiter& waiter : waiters_) {
         if (waiter.woken || !((*waiter.ready)() || (waiter.deadline && *waiter.deadline <= now_))) continue;
         waiter.woken = true;

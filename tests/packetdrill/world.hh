@@ -57,6 +57,8 @@ class World final : public stack::FrameSink {
 
     // Sleeps until `ready` or `deadline`; false at the deadline. In the main thread time runs instead.
     bool wait(Lock& lock, const std::function<bool()>& ready, std::optional<Instant> deadline);
+    // Called after whatever the stack did, before blocked calls look.
+    std::function<void()> after_step;
     // Lets blocked calls see what has just happened.
     void wake_ready(Lock& lock);
 
@@ -83,6 +85,7 @@ class World final : public stack::FrameSink {
 
     stack::ConnectionEvents& events_;
     Sysctls flags_;
+    NamespaceSysctls namespace_;
     Sysctls sysctls_;
     stack::Settings settings_;
     Random random_;

@@ -79,6 +79,7 @@ TEST_F(Promotion, UnacknowledgedBytesOfThePrimaryGoOutAgainAsItSentThem) {
     ASSERT_TRUE(data);
     EXPECT_EQ(data->payload, "answer");
     EXPECT_EQ(data->tcp.seq, host.server_seq(0));
+    host.stack.set_options(host.events.connection, {.nodelay = true}, host.now);
     host.send("answer");
     host.send(" and more");
     host.sent();  // the probe
@@ -104,6 +105,7 @@ TEST_F(Promotion, TheConnectionLivesOn) {
     }
     to_replica(3, 3, "two");
     EXPECT_EQ(host.events.input, "onetwo");
+    EXPECT_EQ(host.sent()->tcp.ack, host.client_seq(6)) << "the first is acknowledged at once";
     host.send("TWO");
     const auto answer = host.sent();
     ASSERT_TRUE(answer);
@@ -127,7 +129,8 @@ TEST_F(Promotion, TheCongestionWindowStartsAtTheFlightSeen) {
     for (std::uint32_t i = 0; i < 40; ++i)
         primary(i * 1000, 0, std::string(1000, 'b'));
     promote();
-    EXPECT_EQ(host.snapshot().cwnd, 40000u);
+    EXPECT_EQ(host.snapshot().unacked_segments, 41u) << "timestamps take 12 of the 1000 bytes";
+    EXPECT_EQ(host.snapshot().cwnd_segments, 41u);
 }
 
 TEST_F(Promotion, WhatIsNotCoveredIsResetWithTheClientsOwnNumber) {

@@ -197,6 +197,7 @@ TEST_F(Closing, WithUnreadInputResets) {
     host.events.appetite = 0;
     establish();
     host.inject(from_client(0, 0, TcpFlags::ack, "unread"));
+    host.wire.frames.clear();
     host.stack.close(host.events.connection, host.now);
     EXPECT_TRUE(host.sent()->has(TcpFlags::rst));
     EXPECT_THAT(host.events.log, ElementsAre("accepted", "aborted"));

@@ -1,0 +1,64 @@
+// The options of one connection, and the defaults of each service.
+#include "stack/options.hh"
+
+#include <algorithm>
+
+#include "stack/tcp/core.hh"
+
+namespace understudy::stack::tcp {
+
+const ConnectionOptions& options_of(const Core& core, const Connection& c) {
+    return c.options != nullptr ? *c.options : core.settings.tcp.options;
+}
+
+Duration user_timeout_of(const Core& core, const Connection& c) {
+    return options_of(core, c).user_timeout.value_or(core.settings.tcp.user_timeout);
+}
+
+std::uint32_t send_buffer_of(const Core& core, const Connection& c) {
+    const std::uint32_t asked = options_of(core, c).send_buffer_bytes;
+    return asked != 0 ? asked : core.settings.tcp.send_buffer_bytes;
+}
+
+std::uint16_t offered_mss(const Core& core, const Connection& c) {
+    const std::uint16_t asked = options_of(core, c).max_segment;
+    return asked != 0 ? std::min(asked, core.settings.tcp.mss) : core.settings.tcp.mss;
+}
+
+void give_options(Core& core, Connection& c, const ConnectionOptions& options) {
+    if (options == core.settings.tcp.options)
+        c.options.reset();
+    else
+        c.options = std::make_unique<ConnectionOptions>(options);
+    c.nodelay = options.nodelay;
+    c.cork = options.cork;
+}
+
+void app_set_options(Core& core, Connection& c, const ConnectionOptions& options) {
+    const ConnectionOptions old = options_of(core, c);
+    give_options(core, c, options);
+    if (options.receive_buffer_bytes != 0 && options.receive_buffer_bytes != old.receive_buffer_bytes)
+        size_receive_buffer(core, c);
+    if (options.max_segment != 0) c.mss = std::min(c.mss, std::max(options.max_segment, least_send_mss));
+    if (c.is_silent()) return;
+    const bool times_changed = options.keepalive != old.keepalive ||
+                               options.keepalive_idle != old.keepalive_idle ||
+                               options.keepalive_interval != old.keepalive_interval;
+    if (options.keepalive && times_changed) start_keepalive(core, c);
+    c.push_once = options.nodelay;
+    core.mark_dirty(c);  // what nodelay or cork held back
+}
+
+void app_acknowledge(Core& core, Connection& c, bool quickly) {
+    if (!quickly) {
+        c.interactive = true;
+        return;
+    }
+    c.interactive = false;
+    if (c.ack_due && !c.is_silent()) {
+        c.ack_now = true;
+        core.mark_dirty(c);
+    }
+}
+
+}  // namespace understudy::stack::tcp
