@@ -86,6 +86,13 @@ Seq Reassembly::highest() const {
     return ranges_.back().end();
 }
 
+std::optional<wire::SeqRange> Reassembly::overlap(Seq begin, Seq end) const {
+    for (const Range& range : ranges_)
+        if (range.begin < end && range.end() > begin)
+            return wire::SeqRange{max(range.begin, begin), min(range.end(), end)};
+    return std::nullopt;
+}
+
 std::size_t Reassembly::sack_blocks(std::span<wire::SeqRange> out) const {
     std::size_t count = 0;
     std::uint32_t before = insertions_ + 1;
@@ -98,11 +105,6 @@ std::size_t Reassembly::sack_blocks(std::span<wire::SeqRange> out) const {
         before = newest->grown;
     }
     return count;
-}
-
-bool Reassembly::holds(Seq begin, Seq end) const {
-    return std::any_of(ranges_.begin(), ranges_.end(),
-                       [&](const Range& r) { return r.begin <= begin && end <= r.end(); });
 }
 
 }  // namespace understudy::stack

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,8 +45,8 @@ class Reassembly {
     Seq highest() const;
     // The waiting ranges as SACK blocks, those that grew last first (RFC 2018 4), as many as `out` takes.
     std::size_t sack_blocks(std::span<wire::SeqRange> out) const;
-    // Whether every byte of [begin, end) waits already.
-    bool holds(Seq begin, Seq end) const;
+    // The first part of [begin, end) that waits already.
+    std::optional<wire::SeqRange> overlap(Seq begin, Seq end) const;
 
   private:
     void charge(std::uint64_t held);

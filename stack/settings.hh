@@ -14,6 +14,7 @@ namespace understudy::stack {
 // The paper's roles: a silent replica withholds all output, a master serves.
 enum class Mode : std::uint8_t { silent, master };
 
+enum class CongestionAlgorithm : std::uint8_t { cubic, new_reno };  // RFC 9438, RFC 5681
 // The window scale that the largest receive buffer needs (RFC 7323 2.3).
 inline constexpr std::uint8_t automatic_window_scale = 0xff;
 
@@ -28,7 +29,6 @@ struct TcpSettings {
     bool window_scaling = true;                          // RFC 7323 2
     bool timestamps = true;                              // RFC 7323 3
     bool sack = true;                                    // RFC 2018
-    bool duplicate_sack = true;                          // RFC 2883
     // Input that waits for the application, at first and at most; half of it is offered as window, as Linux
     // counts (tcp_rmem).
     std::uint32_t receive_buffer_bytes = 131072;
@@ -37,6 +37,10 @@ struct TcpSettings {
     std::uint32_t max_out_of_order_ranges = 64;
     std::uint32_t send_buffer_bytes = 1 << 20;   // most that waits for the peer
     std::uint32_t initial_window_segments = 10;  // RFC 6928
+    CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+    bool loss_probes = true;           // RFC 8985 7
+    bool forward_rto_recovery = true;  // RFC 5682
+    bool restart_after_idle = true;    // RFC 5681 4.1
     Duration rto_initial = std::chrono::seconds(1);
     Duration rto_min = std::chrono::milliseconds(200);
     Duration rto_max = std::chrono::seconds(120);
@@ -97,7 +101,8 @@ struct ShadowSettings {
 // An answer of the shadow application and the primary's equal one cancel each other, whichever is seen first
 // (rules.md 27). Each kind waits within these bounds.
 struct UdpSettings {
-    // How long one waits for the other. What the application answered and the primary did not is sent at promotion.
+    // How long one waits for the other. What the application answered and the primary did not is sent at
+    // promotion.
     Duration hold = std::chrono::milliseconds(200);
     // Beyond these the oldest make room.
     std::uint32_t hold_datagrams = 4096;

@@ -39,16 +39,10 @@ bool deliver_reassembled(Core& core, Connection& c) {
     return true;
 }
 
-void report_duplicate(const Core& core, Connection& c, Seq begin, Seq end) {
-    if (!c.sack || !core.settings.tcp.duplicate_sack || c.is_silent()) return;
-    c.duplicate_begin = begin;
-    c.duplicate_end = end;
-}
-
 void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
-    const Seq end = begin + static_cast<std::uint32_t>(bytes.size());
-    if (c.out_of_order->holds(begin, end)) report_duplicate(core, c, begin, end);  // RFC 2883 4.2
+    if (const auto known = c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
+        note_duplicate(c, known->begin, known->end);
     const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
     if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
                            core.settings.tcp.max_out_of_order_ranges)) {
@@ -84,12 +78,6 @@ bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Byte
     return false;
 }
 
-void note_duplicate(Core& core, Connection& c, const Segment& segment) {
-    const Seq end = segment.seq() + static_cast<std::uint32_t>(segment.payload.size());
-    if (segment.payload.empty() || segment.seq() >= c.rcv_nxt || segment.source != Source::service) return;
-    report_duplicate(core, c, segment.seq(), min(end, c.rcv_nxt));
-}
-
 bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
     if (c.coverage == Coverage::over_budget) return true;
     Seq begin = segment.seq() + (segment.has(wire::TcpFlags::syn) ? 1 : 0);
@@ -107,7 +95,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = bytes.first(distance(begin, end));
     }
     if (begin < c.rcv_nxt) {
-        note_duplicate(core, c, segment);
+        note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;

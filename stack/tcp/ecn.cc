@@ -46,21 +46,11 @@ std::uint8_t mark_outgoing(Connection& c, bool new_data, std::uint8_t& flags) {
     if (c.ecn_echo) flags |= TcpFlags::ece;
     // RFC 3168 6.1.4 to 6.1.6: neither pure ACKs, nor retransmissions, nor window probes.
     if (!new_data || c.snd_wnd == 0) return not_ect;
-    if (c.ecn_reduced) {
+    if (c.cwr_due) {
         flags |= TcpFlags::cwr;
-        c.ecn_reduced = false;
+        c.cwr_due = false;
     }
     return ect_0;
-}
-
-void on_congestion_echo(Core& core, Connection& c, const Segment& segment) {
-    if (!c.ecn || !segment.has(TcpFlags::ece) || segment.has(TcpFlags::syn) || c.in_recovery) return;
-    // Once in a window of data (RFC 3168 6.1.2).
-    if (c.snd_una == c.snd_max || (c.ecn_reacted && c.snd_una < c.ecn_recover)) return;
-    core.congestion.on_loss(c.congestion, distance(c.snd_una, c.snd_max), c.mss);
-    c.ecn_recover = c.snd_max;
-    c.ecn_reacted = c.ecn_reduced = true;
-    ++core.counters.tcp_congestion_echoes;
 }
 
 }  // namespace understudy::stack::tcp

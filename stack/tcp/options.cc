@@ -22,10 +22,7 @@ std::uint32_t send_buffer_of(const Core& core, const Connection& c) {
 
 std::uint16_t offered_mss(const Core& core, const Connection& c) {
     const std::uint16_t asked = options_of(core, c).max_segment;
-    // RFC 6691 2: what the interface takes, less the fixed headers (MUST-67).
-    const std::size_t headers = c.key.remote.is_v4() ? 40 : 60;
-    const auto largest =
-        static_cast<std::uint16_t>(std::min<std::size_t>(core.settings.tcp.mss, core.settings.mtu - headers));
+    const std::uint16_t largest = std::min(core.settings.tcp.mss, core.interface_mss(c.key.remote));
     return asked != 0 ? std::min(asked, largest) : largest;
 }
 

@@ -21,9 +21,7 @@ std::uint16_t headers(const Connection& c) {
 // Sends again what is in flight, cut smaller. No congestion: the window stays.
 void shrink(Core& core, Connection& c, std::uint16_t mss) {
     c.mss = mss;
-    c.rtt_timed = false;
-    if (c.snd_una == c.snd_max) return;
-    c.snd_nxt = c.snd_una;
+    resend_smaller(core, c);
     core.mark_dirty(c);
 }
 

@@ -70,8 +70,8 @@ bool SendLedger::is_writable(const stack::ConnectionSnapshot& s) {
 
 void SendLedger::expand(const stack::ConnectionSnapshot& s, std::uint32_t initial_segments,
                         std::uint32_t most) {
-    if (is_fixed_ || s.mss == 0 || s.snd_nxt - s.snd_una >= s.cwnd) return;
-    const std::uint32_t segments = std::max(initial_segments, s.cwnd / s.mss);
+    if (is_fixed_ || s.mss == 0 || s.unacked_segments >= s.cwnd_segments) return;
+    const std::uint32_t segments = std::max(initial_segments, s.cwnd_segments);
     const std::uint32_t per_segment = std::bit_ceil(std::uint32_t{s.mss} + 640) + 256;
     buffer_ = std::max(buffer_, std::min(2 * segments * per_segment, most));
 }

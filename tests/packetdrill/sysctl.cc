@@ -131,7 +131,9 @@ void Sysctls::apply(stack::Settings& settings) const {
             break;
     }
     tcp.window_scaling = number("net.ipv4.tcp_window_scaling", 1) != 0;
-    tcp.duplicate_sack = number("net.ipv4.tcp_dsack", 1) != 0;
+    tcp.restart_after_idle = number("net.ipv4.tcp_slow_start_after_idle", 1) != 0;
+    tcp.loss_probes = number("net.ipv4.tcp_early_retrans", 3) != 0;
+    tcp.forward_rto_recovery = number("net.ipv4.tcp_frto", 2) != 0;
     tcp.syn_ack_retries = static_cast<std::uint32_t>(
         std::clamp<std::int64_t>(number("net.ipv4.tcp_synack_retries", 5), 0, 127));
     tcp.mtu_probing = number("net.ipv4.tcp_mtu_probing", 0) != 0;

@@ -98,13 +98,20 @@ int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length)
         info.advmss = (asked != 0 ? std::min(asked, most) : most) - (s.timestamps ? 12u : 0u);
         info.last_data_recv = microseconds(s.since_data) / 1000;
         info.pmtu = static_cast<std::uint32_t>(world_.settings().mtu);
-        info.snd_ssthresh = s.ssthresh >= unbounded || mss == 0 ? unbounded : s.ssthresh / mss;
-        info.snd_cwnd = mss != 0 ? s.cwnd / mss : 0;
+        info.snd_ssthresh = std::min(s.ssthresh_segments, unbounded);
+        info.ca_state = static_cast<std::uint8_t>(s.recovery);
+        info.sacked = s.sacked_segments;
+        info.lost = s.lost_segments;
+        info.retrans = s.resent_segments;
+        info.reordering = s.reordering_segments;
+        info.rttvar = microseconds(s.rtt_variation);
+        info.min_rtt = microseconds(s.min_rtt);
+        info.snd_cwnd = s.cwnd_segments;
         info.rtt = microseconds(s.srtt);
         info.total_retrans = static_cast<std::uint32_t>(s.retransmitted_segments);
         info.bytes_received = s.bytes_received;
         info.notsent_bytes = s.app_nxt > s.snd_nxt ? s.app_nxt - s.snd_nxt : 0;
-        info.unacked = mss != 0 ? (s.snd_nxt - s.snd_una + mss - 1) / mss : 0;
+        info.unacked = s.unacked_segments;
     }
     const auto count = std::min<std::size_t>(*length, sizeof info);
     std::memcpy(value, &info, count);

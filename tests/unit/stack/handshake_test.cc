@@ -436,10 +436,10 @@ TEST_F(Ecn, AnEchoHalvesTheWindowOncePerRoundTrip) {
     host.wire.frames.clear();
     const std::uint32_t before = host.snapshot().cwnd;
     host.inject(from_client(0, 1000, TcpFlags::ack | TcpFlags::ece));
-    const std::uint32_t after = host.snapshot().cwnd;
-    EXPECT_LT(after, before);
+    EXPECT_LT(host.snapshot().cwnd, before);
+    const std::uint32_t aim = host.snapshot().ssthresh_segments;
     host.inject(from_client(0, 2000, TcpFlags::ack | TcpFlags::ece));
-    EXPECT_GE(host.snapshot().cwnd, after);
+    EXPECT_EQ(host.snapshot().ssthresh_segments, aim);
     EXPECT_EQ(host.stack.counters().tcp_congestion_echoes, 1u);
     host.inject(from_client(0, 8000, TcpFlags::ack));
     host.send(std::string(1000, 'y'));
