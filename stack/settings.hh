@@ -49,6 +49,10 @@ struct TcpSettings {
     // segments that are no part of it.
     std::uint32_t challenge_ack_limit = 1000;
     Duration invalid_ack_interval = std::chrono::milliseconds(500);
+    // An acknowledgement of what was never sent is answered (RFC 5961 5.2); Linux drops such a segment silently.
+    bool answer_future_acks = true;
+    // Segments that leave together before the receiver is asked to push, at least (tcp_min_tso_segs).
+    std::uint32_t min_burst_segments = 2;
     std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
 };
 

@@ -59,6 +59,7 @@ struct ConnectionSnapshot {
     std::uint64_t retransmitted_segments = 0;
     Duration srtt{};
     Duration rto{};
+    Duration since_data{};           // since the peer's last data, or the handshake
     std::uint32_t ssthresh = 0;      // bytes
     std::uint16_t mss = 0;           // most payload of a segment that carries data
     bool timestamps = false;         // negotiated

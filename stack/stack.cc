@@ -236,6 +236,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.retransmitted_segments = c.retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
+    s.since_data = std::chrono::milliseconds(tcp::milliseconds(core.now) - c.data_at);
     s.ssthresh = c.congestion.ssthresh;
     s.mss = static_cast<std::uint16_t>(tcp::segment_room(c));
     s.timestamps = c.timestamps;

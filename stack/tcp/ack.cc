@@ -96,7 +96,7 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     if (ack > c.snd_max) {
         if (!c.promoted || (c.verified && !c.ack_parked)) {
             ++core.counters.drop_bad_ack;
-            challenge_ack(core, c, segment);  // RFC 5961 5.2
+            if (core.settings.tcp.answer_future_acks) challenge_ack(core, c, segment);  // RFC 5961 5.2
             return false;
         }
         // The client has bytes of the primary that nobody here has seen: they are swallowed when the

@@ -95,6 +95,7 @@ struct Connection {
     bool service_seen : 1 = false;  // its frames reach the service port
     bool nodelay : 1 = false;
     bool cork : 1 = false;
+    bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers

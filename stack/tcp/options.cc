@@ -45,6 +45,7 @@ void app_set_options(Core& core, Connection& c, const ConnectionOptions& options
                                options.keepalive_idle != old.keepalive_idle ||
                                options.keepalive_interval != old.keepalive_interval;
     if (options.keepalive && times_changed) start_keepalive(core, c);
+    c.push_once = options.nodelay;
     core.mark_dirty(c);  // what nodelay or cork held back
 }
 

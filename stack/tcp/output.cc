@@ -97,6 +97,7 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
 // Whether the small rest of what was written waits for more (RFC 9293 3.7.4): with Minshall's change, only
 // while another small segment is on its way.
 bool waits_for_more(const Connection& c) {
+    if (c.push_once) return false;
     return c.cork || c.more_coming || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
 }
 
@@ -114,8 +115,9 @@ void await_acknowledgement(Core& core, Connection& c) {
 // How many segments leave back to back before one of them asks the receiver to push (RFC 9293 3.9.1.2 leaves
 // it to the sender): as many as Linux hands to the NIC in one piece, a millisecond's worth, so that receivers
 // that collect segments wait no longer than the sender sends.
-std::uint32_t burst_segments(const Connection& c) {
-    constexpr std::uint32_t least = 2, largest_burst = 65536;
+std::uint32_t burst_segments(const Core& core, const Connection& c) {
+    constexpr std::uint32_t largest_burst = 65536;
+    const std::uint32_t least = core.settings.tcp.min_burst_segments;
     const auto rtt_us = std::chrono::duration_cast<std::chrono::microseconds>(c.rtt.srtt()).count();
     if (rtt_us == 0) return largest_burst / segment_room(c);
     const bool slow_start = c.congestion.cwnd < c.congestion.ssthresh / 2;
@@ -129,7 +131,7 @@ std::uint32_t burst_segments(const Connection& c) {
 
 void send_allowed(Core& core, Connection& c) {
     std::uint32_t run = 0;
-    const std::uint32_t longest_run = burst_segments(c);
+    const std::uint32_t longest_run = burst_segments(core, c);
     while (true) {
         const Seq data_end = c.send_queue.end();
         const Seq limit = c.snd_una + std::min(c.congestion.cwnd, c.snd_wnd);
@@ -140,14 +142,17 @@ void send_allowed(Core& core, Connection& c) {
         if (length == 0 && !fin) break;
         if (!fin && !worth_sending(c, length, queued)) break;
         const bool continued = std::min(queued, usable) >= length + segment_room(c);
-        const bool push = ++run > 1 && (run == longest_run || !continued);
-        if (push || !continued) run = 0;
+        // Half the congestion window at most, so that two bursts are on their way (as in Linux).
+        const std::uint32_t longest = std::min(longest_run, std::max(c.congestion.cwnd / c.mss / 2, 1u));
+        const bool push = ++run > 1 && (run >= longest || !continued);
+        if (run >= longest || !continued) run = 0;
         const bool sent = send_data(core, c, c.snd_nxt, length, fin, push);
         if (sent) c.snd_nxt += length + (fin ? 1 : 0);
         await_acknowledgement(core, c);
         if (!sent) break;  // no buffer: the timer tries again
         if (fin) on_fin_sent(core, c);
     }
+    c.push_once = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
     const bool stuck = c.flight() == 0 && c.snd_nxt < c.send_queue.end();
     if (stuck) await_acknowledgement(core, c);
@@ -186,7 +191,7 @@ void send_probe(Core& core, Connection& c) {
 void probe_window(Core& core, Connection& c) {
     const std::uint32_t queued = distance(c.snd_nxt, c.send_queue.end());
     const std::uint32_t length = std::max(std::min({queued, c.snd_wnd, segment_room(c)}), 1u);
-    if (send_data(core, c, c.snd_nxt, length, false)) c.snd_nxt += length;
+    if (send_data(core, c, c.snd_nxt, length, false, true)) c.snd_nxt += length;
 }
 
 bool retransmit_first(Core& core, Connection& c) {

@@ -20,10 +20,16 @@ std::uint32_t window_space(std::uint32_t buffer) {
     return std::max(buffer / 2, 1u);
 }
 
+// Without window scaling no more than 65535 can be named, however much there is room for.
+std::uint32_t full_window(const Connection& c) {
+    return std::min(c.receive_limit, 0xffffu << c.rcv_scale);
+}
+
 // The window that the buffer's room allows, before what was promised earlier (RFC 1122 4.2.3.3).
 std::uint32_t allowed_window(const Connection& c) {
-    const std::uint32_t full = c.receive_limit;
-    std::uint32_t room = full > c.unread.size() ? full - c.unread.size() : 0;
+    const std::uint32_t full = full_window(c);
+    const std::uint32_t space = c.receive_limit > c.unread.size() ? c.receive_limit - c.unread.size() : 0;
+    std::uint32_t room = std::min(space, full);
     const std::uint32_t mss = std::min<std::uint32_t>(c.rcv_mss, full);
     if (room < full / 2) {
         room = round_down(room, 1u << c.rcv_scale);
@@ -116,7 +122,7 @@ void tune_receive_buffer(Core& core, Connection& c) {
 void update_window_after_read(Core& core, Connection& c) {
     // Only of a window that is at least twice as wide (RFC 1122 4.2.3.3).
     const std::uint32_t open = open_window(c);
-    if (2ull * open > c.receive_limit) return;
+    if (2ull * open > full_window(c)) return;
     const std::uint32_t wider = allowed_window(c);
     if (wider == 0 || wider < 2 * open) return;
     c.ack_now = true;

@@ -162,7 +162,7 @@ int Sockets::set_option(int fd, int level, int name, const void* value, socklen_
         socket->options[{level, name}] = std::move(bytes);
     if (level == IPPROTO_TCP && name == TCP_QUICKACK && socket->id)
         world_.stack().acknowledge(*socket->id, number != 0, world_.now());
-    apply_options(*socket);
+    apply_options(*socket, level == IPPROTO_TCP && name == TCP_NODELAY);
     return 0;
 }
 
@@ -200,9 +200,10 @@ stack::ConnectionOptions Sockets::connection_options(const Socket& socket) const
     return options;
 }
 
-void Sockets::apply_options(const Socket& socket) {
+void Sockets::apply_options(const Socket& socket, bool is_nodelay) {
     const stack::ConnectionOptions options = connection_options(socket);
-    if (socket.id) world_.stack().set_options(*socket.id, options, world_.now());
+    if (socket.id && (is_nodelay || world_.stack().options(*socket.id) != options))
+        world_.stack().set_options(*socket.id, options, world_.now());
     if (socket.phase != Phase::listening) return;
     for (const stack::Endpoint& endpoint : listening_endpoints(socket))
         world_.stack().set_service_options(endpoint, options);

@@ -129,7 +129,8 @@ class Sockets final : public stack::ConnectionEvents {
     int fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const;
     // What the stack is asked for, from the options as they were set.
     stack::ConnectionOptions connection_options(const Socket& socket) const;
-    void apply_options(const Socket& socket);
+    // `is_nodelay`: TCP_NODELAY was set, which pushes what waits even when it was set before.
+    void apply_options(const Socket& socket, bool is_nodelay = false);
 
     World world_;
     std::map<int, SocketPtr> sockets_;

@@ -108,6 +108,10 @@ void Sysctls::apply(stack::Settings& settings) const {
     tcp.receive_buffer_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 540000, 1));
     tcp.receive_buffer_max_bytes = static_cast<std::uint32_t>(number("net.ipv4.tcp_rmem", 15 << 20, 2));
     tcp.timestamps = number("net.ipv4.tcp_timestamps", tcp.timestamps) != 0;
+    // Not a name of Linux, which has no choice here.
+    tcp.answer_future_acks = number("understudy.answer_future_acks", 0) != 0;
+    tcp.min_burst_segments = static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(number("net.ipv4.tcp_min_tso_segs", tcp.min_burst_segments), 1, 64));
     tcp.sack = number("net.ipv4.tcp_sack", tcp.sack) != 0;
     tcp.syn_retries =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(number("net.ipv4.tcp_syn_retries", 6), 0, 127));

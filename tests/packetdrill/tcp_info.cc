@@ -93,7 +93,10 @@ int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length)
         info.options =
             static_cast<std::uint8_t>((s.timestamps ? 1 : 0) | (s.sack ? 2 : 0) | (s.window_scaling ? 4 : 0));
         info.scales = static_cast<std::uint8_t>(s.send_scale | s.receive_scale << 4);
-        info.advmss = world_.settings().tcp.mss - (s.timestamps ? 12u : 0u);
+        const std::uint32_t asked = connection_options(socket).max_segment;
+        const std::uint32_t most = world_.settings().tcp.mss;
+        info.advmss = (asked != 0 ? std::min(asked, most) : most) - (s.timestamps ? 12u : 0u);
+        info.last_data_recv = microseconds(s.since_data) / 1000;
         info.pmtu = static_cast<std::uint32_t>(world_.settings().mtu);
         info.snd_ssthresh = s.ssthresh >= unbounded || mss == 0 ? unbounded : s.ssthresh / mss;
         info.snd_cwnd = mss != 0 ? s.cwnd / mss : 0;
