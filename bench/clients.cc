@@ -41,7 +41,7 @@ std::span<const std::byte> Clients::segment(std::span<std::byte, max_frame> fram
     const std::size_t offset = stack::wire::ethernet_header_length + stack::wire::ipv4_header_length;
     const std::size_t length = offset + header_length + payload_length;
     stack::wire::write_ethernet(frame, {service_link, client_link, stack::wire::EtherType::ipv4});
-    stack::wire::Ipv4Header ip;
+    stack::wire::IpHeader ip;
     ip.source = stack::IpAddress::from_v4(first_address + static_cast<std::uint32_t>(i / ports_per_address));
     ip.destination = service.address;
     ip.protocol = stack::wire::IpProtocol::tcp;

@@ -9,14 +9,15 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
     IpPacket packet;
     packet.link = link;
     const wire::Bytes bytes = frame.bytes.subspan(wire::ethernet_header_length);
-    switch (wire::parse_ipv4(bytes, packet.header)) {
-        case wire::Ipv4Error::malformed:
+    const bool is_v6 = link.type == wire::EtherType::ipv6;
+    switch (is_v6 ? wire::parse_ipv6(bytes, packet.header) : wire::parse_ipv4(bytes, packet.header)) {
+        case wire::IpError::malformed:
             ++counters.drop_malformed_ip;
             return std::nullopt;
-        case wire::Ipv4Error::bad_checksum:
+        case wire::IpError::bad_checksum:
             ++counters.drop_ip_checksum;
             return std::nullopt;
-        case wire::Ipv4Error::none:
+        case wire::IpError::none:
             break;
     }
     if (packet.header.total_length > bytes.size()) {

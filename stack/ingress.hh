@@ -8,7 +8,7 @@
 #include "stack/stack.hh"
 #include "stack/tcp/segment.hh"
 #include "stack/wire/ethernet.hh"
-#include "stack/wire/ipv4.hh"
+#include "stack/wire/ip_packet.hh"
 
 namespace understudy::stack {
 
@@ -16,7 +16,7 @@ namespace understudy::stack {
 // is not data.
 struct IpPacket {
     wire::EthernetHeader link;
-    wire::Ipv4Header header;
+    wire::IpHeader header;
     wire::Bytes payload;
 };
 

@@ -72,4 +72,20 @@ const char* to_string(CloseReason reason) {
     return "?";
 }
 
+const char* to_string(RecoveryState state) {
+    switch (state) {
+        case RecoveryState::open:
+            return "open";
+        case RecoveryState::disorder:
+            return "disorder";
+        case RecoveryState::cwr:
+            return "cwr";
+        case RecoveryState::recovery:
+            return "recovery";
+        case RecoveryState::loss:
+            return "loss";
+    }
+    return "?";
+}
+
 }  // namespace understudy::stack

@@ -3,40 +3,15 @@
 #include <algorithm>
 
 namespace understudy::stack {
-namespace {
 
-constexpr std::uint32_t largest_cwnd = 1u << 30;
-
-// RFC 5681 (4): half of what was in flight, at least two segments.
-std::uint32_t halved(std::uint32_t flight, std::uint32_t mss) {
-    return std::max(flight / 2, 2 * mss);
+void NewReno::on_ack(CongestionState& state, const Acknowledgement& acknowledgement) const {
+    std::uint32_t segments = acknowledgement.segments;
+    if (state.cwnd < state.ssthresh) segments = slow_start(state, segments);
+    if (segments != 0) grow(state, state.cwnd, segments);
 }
 
-}  // namespace
-
-void NewReno::on_ack(CongestionState& state, std::uint32_t acked, std::uint32_t mss) const {
-    if (state.cwnd < state.ssthresh) {
-        state.cwnd += std::min(acked, 2 * mss);  // RFC 3465 2.2 with L = 2
-    } else {
-        state.bytes_acked += acked;  // RFC 3465 2.1: one segment for each window acknowledged
-        if (state.bytes_acked >= state.cwnd) {
-            state.bytes_acked -= state.cwnd;
-            state.cwnd += mss;
-        }
-    }
-    state.cwnd = std::min(state.cwnd, largest_cwnd);
-}
-
-void NewReno::on_loss(CongestionState& state, std::uint32_t flight, std::uint32_t mss) const {
-    state.ssthresh = halved(flight, mss);
-    state.cwnd = state.ssthresh;
-    state.bytes_acked = 0;
-}
-
-void NewReno::on_timeout(CongestionState& state, std::uint32_t flight, std::uint32_t mss) const {
-    state.ssthresh = halved(flight, mss);
-    state.cwnd = mss;  // RFC 5681 3.1: the loss window
-    state.bytes_acked = 0;
+std::uint32_t NewReno::on_loss(CongestionState& state) const {
+    return std::max(state.cwnd / 2, 2u);  // RFC 5681 (4)
 }
 
 }  // namespace understudy::stack

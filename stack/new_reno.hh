@@ -1,4 +1,4 @@
-// Slow start and congestion avoidance (RFC 5681 3.1), as NewReno has them (RFC 6582).
+// NewReno's window (RFC 5681); its recovery is stack/tcp/recovery.cc, for every algorithm.
 #pragma once
 
 #include "stack/congestion_control.hh"
@@ -7,9 +7,11 @@ namespace understudy::stack {
 
 class NewReno final : public CongestionControl {
   public:
-    void on_ack(CongestionState& state, std::uint32_t acked, std::uint32_t mss) const override;
-    void on_loss(CongestionState& state, std::uint32_t flight, std::uint32_t mss) const override;
-    void on_timeout(CongestionState& state, std::uint32_t flight, std::uint32_t mss) const override;
+    const char* name() const override { return "reno"; }
+    void on_ack(CongestionState& state, const Acknowledgement& acknowledgement) const override;
+    std::uint32_t on_loss(CongestionState& state) const override;
+    void on_timeout(CongestionState&) const override {}
+    void on_idle(CongestionState&, Duration) const override {}
 };
 
 }  // namespace understudy::stack

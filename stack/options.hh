@@ -9,9 +9,9 @@
 namespace understudy::stack {
 
 struct ConnectionOptions {
-    bool nodelay = false;    // TCP_NODELAY: no waiting for small segments to grow (RFC 9293 3.7.4)
-    bool cork = false;       // TCP_CORK: only full segments, until it is cleared
-    bool keepalive = false;  // SO_KEEPALIVE; off unless asked for (RFC 9293 3.8.4, MUST-25)
+    bool nodelay = false;         // TCP_NODELAY: no waiting for small segments to grow (RFC 9293 3.7.4)
+    bool cork = false;            // TCP_CORK: only full segments, until it is cleared
+    bool keepalive = false;       // SO_KEEPALIVE; off unless asked for (RFC 9293 3.8.4, MUST-25)
     bool abort_on_close = false;  // SO_LINGER with 0: close() sends RST
     Duration keepalive_idle = std::chrono::hours(2);  // at least this by default (MUST-28)
     Duration keepalive_interval = std::chrono::seconds(75);

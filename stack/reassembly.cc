@@ -84,6 +84,13 @@ Seq Reassembly::highest() const {
     return ranges_.back().end();
 }
 
+std::optional<wire::SeqRange> Reassembly::overlap(Seq begin, Seq end) const {
+    for (const Range& range : ranges_)
+        if (range.begin < end && range.end() > begin)
+            return wire::SeqRange{max(range.begin, begin), min(range.end(), end)};
+    return std::nullopt;
+}
+
 std::size_t Reassembly::sack_blocks(Seq latest, std::span<wire::SeqRange> out) const {
     std::size_t count = 0;
     const auto holds_latest = [&](const Range& r) { return r.begin <= latest && latest < r.end(); };

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -42,6 +43,8 @@ class Reassembly {
 
     // The end of the last range; only while not empty.
     Seq highest() const;
+    // The first part of [begin, end) that waits already.
+    std::optional<wire::SeqRange> overlap(Seq begin, Seq end) const;
     // The waiting ranges as SACK blocks, the one that holds `latest` first (RFC 2018 4), at most `limit`.
     std::size_t sack_blocks(Seq latest, std::span<wire::SeqRange> out) const;
 

@@ -1,25 +1,48 @@
 #include "stack/rtt.hh"
 
 namespace understudy::stack {
+namespace {
 
-void RttEstimator::sample(Duration rtt, const TcpSettings& settings) {
-    rtt = std::max(rtt, Duration(1));
+std::uint32_t microseconds(Duration duration) {
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(us, 1, 1 << 28));
+}
+
+}  // namespace
+
+void RttEstimator::sample(Duration rtt, Seq una, Seq nxt, const TcpSettings& settings) {
+    const std::uint32_t us = microseconds(rtt);
+    const std::uint32_t floor = microseconds(settings.rto_min);
+    min_us_ = min_us_ == 0 ? us : std::min(min_us_, us);
     if (!has_sample()) {
-        srtt_ = rtt;  // RFC 6298 2.2
-        rttvar_ = rtt / 2;
+        srtt_us_ = us << 3;  // RFC 6298 2.2
+        mdev_us_ = us << 1;
+        mdev_max_us_ = rttvar_us_ = std::max(mdev_us_, floor);
+        round_end_ = nxt;
     } else {
-        const Duration error = rtt > srtt_ ? rtt - srtt_ : srtt_ - rtt;  // RFC 6298 2.3
-        rttvar_ = (rttvar_ * 3 + error) / 4;
-        srtt_ = std::max((srtt_ * 7 + rtt) / 8, Duration(1));
+        // RFC 6298 2.3. A shorter round trip raises the variation by little: it calls for no longer wait.
+        const std::int64_t error = std::int64_t{us} - (srtt_us_ >> 3);
+        srtt_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(srtt_us_ + error, 1));
+        std::int64_t change = (error < 0 ? -error : error) - (mdev_us_ >> 2);
+        if (error < 0 && change > 0) change >>= 3;
+        mdev_us_ = static_cast<std::uint32_t>(mdev_us_ + change);
+        if (mdev_us_ > mdev_max_us_) {
+            mdev_max_us_ = mdev_us_;
+            rttvar_us_ = std::max(rttvar_us_, mdev_max_us_);
+        }
+        if (una > round_end_) {
+            if (mdev_max_us_ < rttvar_us_) rttvar_us_ -= (rttvar_us_ - mdev_max_us_) >> 2;
+            round_end_ = nxt;
+            mdev_max_us_ = floor;
+        }
     }
     settle(settings);
 }
 
 void RttEstimator::settle(const TcpSettings& settings) {
-    if (!has_sample()) return;
-    // The variance term has a floor of rto_min, as Linux has it: a steady path would otherwise time out on
-    // the first delayed acknowledgement.
-    rto_ = std::min(srtt_ + std::max(rttvar_ * 4, settings.rto_min), settings.rto_max);
+    rto_ = settings.rto_initial;
+    if (has_sample())
+        rto_ = std::min<Duration>(std::chrono::microseconds((srtt_us_ >> 3) + rttvar_us_), settings.rto_max);
 }
 
 }  // namespace understudy::stack

@@ -1,9 +1,11 @@
-// The retransmission timer's value (RFC 6298).
+// The round trip and the retransmission time-out made of it (RFC 6298), with Linux's refinements: the
+// variation decays once a round trip only, and never counts for less than the smallest time-out.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "stack/seq.hh"
 #include "stack/settings.hh"
 #include "stack/time.hh"
 
@@ -14,21 +16,29 @@ class RttEstimator {
     RttEstimator() = default;
     explicit RttEstimator(Duration initial_rto) : rto_(initial_rto) {}
 
-    // One measurement of a segment that was sent once (RFC 6298 3). Ends a back-off.
-    void sample(Duration rtt, const TcpSettings& settings);
-    // Doubles the time-out (RFC 6298 5.5).
+    // One measurement of a segment that was sent once (RFC 6298 3), taken when everything before `una` was
+    // acknowledged and everything before `nxt` sent. Ends a back-off.
+    void sample(Duration rtt, Seq una, Seq nxt, const TcpSettings& settings);
+    // Doubles the time-out (RFC 6298 5.5). It stays doubled until there is a sample (5.7, Karn).
     void back_off(const TcpSettings& settings) { rto_ = std::min(rto_ * 2, settings.rto_max); }
-    // Undoes back_off once new data is acknowledged.
+    // Takes back_off() back: the time-out was spurious.
     void settle(const TcpSettings& settings);
 
-    bool has_sample() const { return srtt_ != Duration::zero(); }
-    Duration srtt() const { return srtt_; }
+    bool has_sample() const { return srtt_us_ != 0; }
+    Duration srtt() const { return std::chrono::microseconds(srtt_us_ >> 3); }
+    Duration variation() const { return std::chrono::microseconds(mdev_us_ >> 2); }
+    // The smallest sample so far; zero: none.
+    Duration min_rtt() const { return std::chrono::microseconds(min_us_); }
     Duration rto() const { return rto_; }
 
   private:
-    Duration srtt_{};
-    Duration rttvar_{};
     Duration rto_ = std::chrono::seconds(1);
+    std::uint32_t srtt_us_ = 0;  // eight times
+    std::uint32_t mdev_us_ = 0;  // four times
+    std::uint32_t mdev_max_us_ = 0;
+    std::uint32_t rttvar_us_ = 0;
+    std::uint32_t min_us_ = 0;
+    Seq round_end_;
 };
 
 }  // namespace understudy::stack

@@ -36,8 +36,8 @@ class Seq {
 constexpr std::uint32_t distance(Seq from, Seq to) {
     return to.raw() - from.raw();
 }
-// Further apart than any window reaches (RFC 7323 2.3): their order means nothing, and at 2^31 each is before the
-// other.
+// Further apart than any window reaches (RFC 7323 2.3): their order means nothing, and at 2^31 each is before
+// the other.
 constexpr bool are_far_apart(Seq a, Seq b) {
     constexpr std::uint32_t reach = 1u << 30;
     return distance(a, b) + reach > 2 * reach;

@@ -14,22 +14,27 @@ namespace understudy::stack {
 // The paper's roles: a silent replica withholds all output, a master serves.
 enum class Mode : std::uint8_t { silent, master };
 
+enum class CongestionAlgorithm : std::uint8_t { cubic, new_reno };  // RFC 9438, RFC 5681
 // The window scale that the largest receive buffer needs (RFC 7323 2.3).
 inline constexpr std::uint8_t automatic_window_scale = 0xff;
 
 struct TcpSettings {
-    std::uint16_t mss = 1460;                      // offered in our SYN and SYN/ACK; RFC 6691
+    std::uint16_t mss = 1460;                            // offered in our SYN and SYN/ACK; RFC 6691
     std::uint8_t window_scale = automatic_window_scale;  // offered as master; RFC 7323 2.2
-    bool timestamps = true;                        // RFC 7323 3
-    bool sack = true;                              // RFC 2018
+    bool timestamps = true;                              // RFC 7323 3
+    bool sack = true;                                    // RFC 2018
     // Input that waits for the application, at first and at most; half of it is offered as window, as Linux
     // counts (tcp_rmem).
     std::uint32_t receive_buffer_bytes = 131072;
     std::uint32_t receive_buffer_max_bytes = 6 << 20;
     std::uint32_t initial_receive_window = 0;  // most that the handshake offers; 0: what the buffer takes
     std::uint32_t max_out_of_order_ranges = 64;
-    std::uint32_t send_buffer_bytes = 1 << 20;     // most that waits for the peer
-    std::uint32_t initial_window_segments = 10;    // RFC 6928
+    std::uint32_t send_buffer_bytes = 1 << 20;   // most that waits for the peer
+    std::uint32_t initial_window_segments = 10;  // RFC 6928
+    CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+    bool loss_probes = true;           // RFC 8985 7
+    bool forward_rto_recovery = true;  // RFC 5682
+    bool restart_after_idle = true;    // RFC 5681 4.1
     Duration rto_initial = std::chrono::seconds(1);
     Duration rto_min = std::chrono::milliseconds(200);
     Duration rto_max = std::chrono::seconds(120);
@@ -39,9 +44,9 @@ struct TcpSettings {
     Duration delayed_ack_max = std::chrono::milliseconds(200);
     std::uint8_t quick_acks = 16;
     Duration time_wait = std::chrono::seconds(60);
-    Duration user_timeout = std::chrono::seconds(900);  // RFC 9293 3.8.3 R2
+    Duration user_timeout = std::chrono::seconds(900);       // RFC 9293 3.8.3 R2
     Duration fin_wait_2_timeout = std::chrono::seconds(60);  // of connections closed by the application
-    ConnectionOptions options;  // of connections for which nothing else was asked
+    ConnectionOptions options;              // of connections for which nothing else was asked
     std::uint32_t max_time_wait = 1 << 18;  // records; beyond it connections are closed at once
     bool time_wait_reuse = false;           // by active opens, a second later with timestamps (RFC 6191)
     bool time_wait_ignores_reset = false;   // RFC 1337
@@ -49,11 +54,12 @@ struct TcpSettings {
     // segments that are no part of it.
     std::uint32_t challenge_ack_limit = 1000;
     Duration invalid_ack_interval = std::chrono::milliseconds(500);
-    // An acknowledgement of what was never sent is answered (RFC 5961 5.2); Linux drops such a segment silently.
+    // An acknowledgement of what was never sent is answered (RFC 5961 5.2); Linux drops such a segment
+    // silently.
     bool answer_future_acks = true;
     // Segments that leave together before the receiver is asked to push, at least (tcp_min_tso_segs).
     std::uint32_t min_burst_segments = 2;
-    std::uint32_t syn_retries = 6;                      // SYN and SYN/ACK
+    std::uint32_t syn_retries = 6;  // SYN and SYN/ACK
 };
 
 struct ShadowSettings {
@@ -77,7 +83,8 @@ struct ShadowSettings {
 // An answer of the shadow application and the primary's equal one cancel each other, whichever is seen first
 // (rules.md 27). Each kind waits within these bounds.
 struct UdpSettings {
-    // How long one waits for the other. What the application answered and the primary did not is sent at promotion.
+    // How long one waits for the other. What the application answered and the primary did not is sent at
+    // promotion.
     Duration hold = std::chrono::milliseconds(200);
     // Beyond these the oldest make room.
     std::uint32_t hold_datagrams = 4096;

@@ -36,6 +36,16 @@ enum class Coverage : std::uint8_t {
 };
 const char* to_string(Coverage coverage);
 
+// The sender's view of losses, by Linux's names (tcpi_ca_state).
+enum class RecoveryState : std::uint8_t {
+    open,
+    disorder,  // something was reported out of order; nothing is known to be lost
+    cwr,       // the window shrinks after an ECN echo
+    recovery,  // a loss was found and is repaired (RFC 6675 5)
+    loss,      // the retransmission timer expired
+};
+const char* to_string(RecoveryState state);
+
 struct ConnectionSnapshot {
     ConnectionId id;
     Endpoint client;
@@ -54,10 +64,21 @@ struct ConnectionSnapshot {
     std::uint32_t app_nxt = 0;      // sequence number of the next byte that the application writes
     std::uint32_t unread_bytes = 0;
     std::uint32_t cwnd = 0;  // bytes
+    RecoveryState recovery = RecoveryState::open;
+    std::uint32_t cwnd_segments = 0;
+    std::uint32_t ssthresh_segments = 0;
+    std::uint32_t reordering_segments = 0;
+    // Segments sent and not acknowledged, and of them: reported by SACK, lost, and sent again.
+    std::uint32_t unacked_segments = 0;
+    std::uint32_t sacked_segments = 0;
+    std::uint32_t lost_segments = 0;
+    std::uint32_t resent_segments = 0;
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_sent = 0;  // silent: written by the application
     std::uint64_t retransmitted_segments = 0;
     Duration srtt{};
+    Duration rtt_variation{};
+    Duration min_rtt{};
     Duration rto{};
     Duration since_data{};           // since the peer's last data, or the handshake
     std::uint32_t ssthresh = 0;      // bytes

@@ -4,11 +4,10 @@
 #include <array>
 #include <stdexcept>
 
+#include "stack/host_protocols.hh"
 #include "stack/ingress.hh"
 #include "stack/tcp/core.hh"
 #include "stack/udp/services.hh"
-#include "stack/wire/arp.hh"
-#include "stack/wire/icmp.hh"
 
 namespace understudy::stack {
 namespace {
@@ -32,8 +31,8 @@ const Settings& validated(const Settings& settings) {
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
-            require(service.address.is_v4() && service.port != 0,
-                    "a service needs an IPv4 address and a port");
+            require(tcp::is_possible_peer(service.address) && service.port != 0,
+                    "a service needs a unicast address and a port");
     return settings;
 }
 
@@ -41,10 +40,11 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random), udp(core, random) {}
+        : core(validated(settings), sink, events, random), udp(core, random), host(core) {}
 
     Core core;
     udp::Services udp;
+    HostProtocols host;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
@@ -60,14 +60,11 @@ struct Stack::Impl {
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are queued.
+    // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are
+    // queued.
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void dispatch_datagrams(std::size_t segments_before);
-    void on_arp(wire::Bytes packet);
-    void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
-    void announce();
-    void send_arp(const LinkAddress& destination, const wire::ArpPacket& arp);
     ConnectionSnapshot snapshot_of(const Connection& c) const;
 };
 
@@ -118,22 +115,27 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
         return false;
     }
     if (link->type == wire::EtherType::arp && frame.source == Source::service) {
-        on_arp(frame.bytes.subspan(wire::ethernet_header_length));
+        host.on_arp(frame.bytes.subspan(wire::ethernet_header_length));
         return false;
     }
-    if (link->type != wire::EtherType::ipv4) {
+    if (link->type != wire::EtherType::ipv4 && link->type != wire::EtherType::ipv6) {
         ++counters.drop_ether_type;
         return false;
     }
     const auto packet = read_ip(frame, *link, counters);
     if (!packet) return false;
+    // Before the address is looked at: solicitations go to groups.
+    if (packet->header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service) {
+        host.on_icmp6(*packet);
+        return false;
+    }
     const bool from_primary = frame.source == Source::tap_from_primary;
     if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
         ++counters.drop_not_ours;
         return false;
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
-        on_icmp(*packet, frame);
+        host.on_icmp(*packet);
         return false;
     }
     if (packet->header.protocol == wire::IpProtocol::udp) {
@@ -167,71 +169,6 @@ void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
     }
 }
 
-void Stack::Impl::on_arp(wire::Bytes bytes) {
-    const auto arp = wire::parse_arp(bytes);
-    if (!arp) {
-        ++core.counters.drop_malformed_arp;
-        return;
-    }
-    if (arp->operation != wire::ArpOperation::request || !core.local_address_index(arp->target)) return;
-    if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
-    if (!core.settings.speaks_for_host) return;
-    send_arp(arp->sender_link, {wire::ArpOperation::reply, core.settings.link_address, arp->target,
-                                arp->sender_link, arp->sender});
-    ++core.counters.arp_replies_sent;
-}
-
-void Stack::Impl::send_arp(const LinkAddress& destination, const wire::ArpPacket& arp) {
-    const auto frame = core.gate.reserve(wire::ethernet_header_length + wire::arp_length);
-    if (frame.empty()) return;
-    wire::write_ethernet(frame, {destination, core.settings.link_address, wire::EtherType::arp});
-    wire::write_arp(frame.subspan(wire::ethernet_header_length), arp);
-    core.gate.commit();
-}
-
-// RFC 1122 3.2.2.6: answered with the same data.
-void Stack::Impl::on_icmp(const IpPacket& packet, const ReceivedFrame& frame) {
-    if (!wire::is_valid_icmp(packet.payload)) {
-        ++core.counters.drop_malformed_icmp;
-        return;
-    }
-    if (wire::load8(packet.payload.data()) != wire::icmp_echo_request) {
-        ++core.counters.drop_icmp_type;
-        return;
-    }
-    if (!core.settings.speaks_for_host) return;
-    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
-    const auto reply = core.gate.reserve(offset + packet.payload.size());
-    if (reply.empty()) return;
-    wire::write_ethernet(reply, {packet.link.source, core.settings.link_address, wire::EtherType::ipv4});
-    wire::Ipv4Header ip;
-    ip.source = packet.header.destination;
-    ip.destination = packet.header.source;
-    ip.protocol = wire::IpProtocol::icmp;
-    ip.identification = core.next_ip_identification++;
-    ip.total_length = static_cast<std::uint16_t>(
-        frame.bytes.size() < offset ? 0 : wire::ipv4_header_length + packet.payload.size());
-    wire::write_ipv4(reply.subspan(wire::ethernet_header_length), ip);
-    std::copy(packet.payload.begin(), packet.payload.end(),
-              reply.begin() + static_cast<std::ptrdiff_t>(offset));
-    wire::make_echo_reply(reply.subspan(offset));
-    core.gate.commit();
-    ++core.counters.icmp_echo_replies_sent;
-}
-
-// Gratuitous ARP in both forms (paper section IV.C): the request is always taken, the reply satisfies
-// receivers that only listen to replies.
-void Stack::Impl::announce() {
-    if (!core.settings.speaks_for_host) return;
-    for (const IpAddress& address : core.local_addresses()) {
-        for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
-            send_arp(LinkAddress::broadcast(),
-                     wire::gratuitous_arp(operation, core.settings.link_address, address));
-            ++core.counters.arp_announcements_sent;
-        }
-    }
-}
-
 ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     ConnectionSnapshot s;
     s.id = c.id();
@@ -255,7 +192,19 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.primary_ack = c.is_silent() ? c.shadow->primary_ack.raw() : 0;
     s.app_nxt = c.send_queue.app_nxt().raw();
     s.unread_bytes = c.unread.size();
-    s.cwnd = c.congestion.cwnd;
+    s.cwnd = c.congestion.cwnd * c.mss;
+    s.cwnd_segments = c.congestion.cwnd;
+    s.ssthresh_segments = c.congestion.ssthresh;
+    s.reordering_segments = c.reordering;
+    if (c.recovery != nullptr) {
+        s.recovery = c.recovery->state;
+        s.unacked_segments = c.recovery->sent.size();
+        s.sacked_segments = c.recovery->sacked();
+        s.lost_segments = c.recovery->sent.lost();
+        s.resent_segments = c.recovery->sent.resent();
+    }
+    s.rtt_variation = c.rtt.variation();
+    s.min_rtt = c.rtt.min_rtt();
     s.bytes_received = c.bytes_received;
     s.bytes_sent = c.bytes_sent;
     s.retransmitted_segments = c.retransmitted;
@@ -293,7 +242,7 @@ void Stack::advance(Instant now) {
     auto& due = impl_->announcements_due;
     while (!due.empty() && *core.promoted_at + due.back() <= now) {
         due.pop_back();
-        impl_->announce();
+        impl_->host.announce();
     }
     impl_->udp.expire();
     const std::vector<std::uint32_t>& expired = core.collect_due();
@@ -326,7 +275,7 @@ void Stack::open_gate(Instant now) {
     if (impl_->is_master()) return;
     core.now = now;
     core.gate.open();
-    impl_->announce();
+    impl_->host.announce();
     impl_->announcements_due = core.settings.announce_repeats;
     std::sort(impl_->announcements_due.begin(), impl_->announcements_due.end(), std::greater<>());
     core.mode = Mode::master;
@@ -372,7 +321,7 @@ PromotionReport Stack::promote(Instant now) {
 
 void Stack::announce(Instant now) {
     impl_->core.now = now;
-    if (impl_->is_master()) impl_->announce();
+    if (impl_->is_master()) impl_->host.announce();
 }
 
 bool Stack::listen(const Endpoint& service) {
@@ -391,8 +340,8 @@ std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint
     Core& core = impl_->core;
     core.now = now;
     if (!impl_->is_master() || !core.local_address_index(local.address)) return std::nullopt;
-    const Connection* c = tcp::open_active(core, local, remote, remote_link,
-                                                options.value_or(core.settings.tcp.options));
+    const Connection* c =
+        tcp::open_active(core, local, remote, remote_link, options.value_or(core.settings.tcp.options));
     if (c == nullptr) return std::nullopt;
     return c->id();
 }

@@ -96,8 +96,9 @@ class Stack {
     // Offers queued input again and opens the window.
     void resume_receive(ConnectionId id, Instant now);
 
-    // Sends a datagram from a UDP service to `client`, of whom a frame was seen before. While silent it is withheld
-    // (rules.md 27). False when it was refused: too large for one packet, not possible, no buffer; each counted.
+    // Sends a datagram from a UDP service to `client`, of whom a frame was seen before. While silent it is
+    // withheld (rules.md 27). False when it was refused: too large for one packet, not possible, no buffer;
+    // each counted.
     bool send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
                        Instant now);
 

@@ -1,75 +1,130 @@
-// Acknowledgements, the send window and recovery from loss (RFC 9293 3.10.7.4 fifth, RFC 5681, RFC 6582).
-#include "stack/tcp/core.hh"
+// Acknowledgements and the send window (RFC 9293 3.10.7.4 fifth, RFC 6298, RFC 7323 4).
+#include <algorithm>
+
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
 
-constexpr std::uint8_t duplicate_threshold = 3;  // RFC 5681 3.2
-
-void sample_rtt(Core& core, Connection& c, const Segment& segment, Seq ack) {
+// The round trip of what was acknowledged, best source first: a segment that was sent once, a SACKed one, the
+// echoed timestamp.
+void sample_rtt(Core& core, Connection& c, const Segment& segment, AckNews& news) {
     const TcpSettings& tcp = core.settings.tcp;
     const wire::TcpOptions& options = segment.header.options;
-    if (c.timestamps && options.timestamps_present) {
+    std::optional<Duration> rtt = news.resent_acked ? std::nullopt : news.rtt;
+    if (!rtt) rtt = news.sacked_rtt;
+    if (!rtt && news.segments_acked && c.timestamps && options.timestamps_present) {
         // RFC 7323 4.1. An echo of the primary's clock says nothing about ours (rules.md 11).
         if (static_cast<std::int32_t>(options.tsecr - c.ts_first_own) < 0) return;
         const std::uint32_t elapsed = tsval_now(core, c) - options.tsecr;
-        if (static_cast<std::int32_t>(elapsed) >= 0) c.rtt.sample(std::chrono::milliseconds(elapsed), tcp);
-    } else if (c.rtt_timed && ack >= c.rtt_seq) {
-        c.rtt.sample(core.now - c.rtt_at, tcp);
-        c.rtt_timed = false;
+        if (static_cast<std::int32_t>(elapsed) >= 0)
+            rtt = std::max<Duration>(std::chrono::milliseconds(elapsed), std::chrono::milliseconds(1));
+    }
+    if (rtt) c.rtt.sample(*rtt, c.snd_una, c.snd_nxt, tcp);
+}
+
+// Takes what is acknowledged off the scoreboard.
+void take_acknowledged(Core& core, Connection& c, Recovery& r, AckNews& news) {
+    while (!r.sent.empty() && r.sent.front().begin < c.snd_una) {
+        const SentSegment segment = r.sent.front();
+        if (segment.end > c.snd_una) {
+            r.sent.trim_front(c.snd_una);
+            break;
+        }
+        ++news.acked;
+        if (segment.ever_resent) {
+            news.resent_acked = true;
+        } else if (!segment.sacked) {
+            if (!news.rtt) news.rtt = core.now - segment.sent_at;
+            if (news.known_sacked && segment.begin < *news.known_sacked) note_reordering(c, r, segment.begin);
+            if (segment.end <= r.high_seq) news.original_delivered = true;
+        }
+        if (!segment.sacked) {
+            ++news.delivered;
+            if (c.sack) advance_rack(core, c, r, segment);
+        }
+        r.sent.pop_front();
+    }
+    news.segments_acked = news.acked != 0;
+    if (r.any_sacked && r.highest_sacked <= c.snd_una) r.any_sacked = false;
+    if (!c.sack && news.acked != 0) {
+        // What the duplicate acknowledgements had stood for is told by this one.
+        r.reno_sacked = news.acked - 1 < r.reno_sacked ? r.reno_sacked - (news.acked - 1) : 0;
+        r.reno_sacked = std::min(r.reno_sacked, r.sent.size());
     }
 }
 
-void enter_recovery(Core& core, Connection& c) {
-    ++core.counters.tcp_fast_retransmits;
-    c.in_recovery = true;
-    c.recover = c.snd_max;
-    core.congestion.on_loss(c.congestion, distance(c.snd_una, c.snd_max), c.mss);
-    c.congestion.cwnd += duplicate_threshold * c.mss;  // RFC 5681 3.2 step 3: what has left the network
-    retransmit_first(core, c);
+void set_timer(Core& core, Connection& c, Recovery& r) {
+    if (r.sent.empty()) {
+        c.retransmit_at = never;
+    } else if (!schedule_loss_probe(core, c, r)) {
+        restart_retransmission(core, c);
+    }
 }
 
-void on_duplicate_ack(Core& core, Connection& c) {
-    if (c.in_recovery) {
-        c.congestion.cwnd += c.mss;  // RFC 5681 3.2 step 4
+// True when the acknowledgement calls for more than making the window larger.
+bool is_dubious(const Recovery& r, const AckNews& news) {
+    return r.state != RecoveryState::open || news.duplicate || news.data_sacked || news.dsack ||
+           news.ecn_echo;
+}
+
+void send_as_called_for(Core& core, Connection& c, Recovery& r, Resend what) {
+    if (what == Resend::nothing) return;
+    if (what == Resend::new_data) {
+        output(core, c);
+        if (c.snd_nxt > r.high_seq) return;
+        r.frto = false;
+    }
+    resend_lost(core, c, r);
+}
+
+void process(Core& core, Connection& c, const Segment& segment, Seq ack, bool may_be_duplicate) {
+    AckNews news{.prior_una = c.snd_una};
+    news.advanced = ack > c.snd_una;
+    news.ecn_echo = c.ecn && segment.has(wire::TcpFlags::ece);
+    if (news.advanced) {
+        c.snd_una = ack;
+        c.progress_at = core.now;
+    }
+    Recovery* const r = c.recovery.get();
+    if (r == nullptr) {
+        if (news.ecn_echo) enter_window_reduction(core, c);
         return;
     }
-    if (++c.duplicate_acks < duplicate_threshold) return;
-    // RFC 6582 3.2 step 2: not again for losses of the same window.
-    if (c.snd_una > c.recover || c.recover == c.iss) enter_recovery(core, c);
+    const std::uint32_t lost_before = r->sent.lost();
+    const Instant head_sent = r->sent.empty() ? core.now : r->sent.front().sent_at;
+    if (r->any_sacked) news.known_sacked = r->highest_sacked;
+    if (r->resent_stamped && c.timestamps && segment.header.options.timestamps_present)
+        news.answers_original = static_cast<std::int32_t>(segment.header.options.tsecr - r->resent_tsval) < 0;
+    // Mirrored copies tell of nothing twice (rules.md 18).
+    if (c.sack && segment.header.options.sack_count != 0 && segment.source == Source::service)
+        take_sack_blocks(core, c, *r, segment, news);
+    if (news.advanced) take_acknowledged(core, c, *r, news);
+    news.duplicate = may_be_duplicate && !news.advanced && !r->sent.empty();
+    sample_rtt(core, c, segment, news);
+    // A SACK for what was sent before the first segment's latest transmission does not prolong its time-out.
+    news.set_timer = news.advanced || (news.sacked_rtt && core.now - *news.sacked_rtt > head_sent);
+    widen_reordering_window(c, *r);
+    on_probe_ack(core, c, *r, news, ack);
+    Resend what = Resend::nothing;
+    if (is_dubious(*r, news)) what = react(core, c, *r, news);
+    if (news.set_timer) set_timer(core, c, *r);
+    const std::uint32_t lost = r->sent.lost();
+    adjust_window(core, c, *r, news, lost > lost_before ? lost - lost_before : 0);
+    send_as_called_for(core, c, *r, what);
+    if (r->sent.empty() && r->state == RecoveryState::open) core.put_recovery_aside(c);
 }
 
-void on_recovery_ack(Core& core, Connection& c, std::uint32_t acked) {
-    if (c.snd_una >= c.recover) {
-        c.in_recovery = false;
-        const std::uint32_t flight = distance(c.snd_una, c.snd_max);
-        c.congestion.cwnd = std::min(c.congestion.ssthresh, std::max(flight, std::uint32_t{c.mss}) + c.mss);
-        return;
+// The peer answers probes of its window (RFC 9293 3.8.6.1): it is open now, or they go on at the same pace.
+void on_probed_window(Core& core, Connection& c) {
+    if (c.transmit_timer != TransmitTimer::window_probe || c.retransmit_at == never) return;
+    const std::uint32_t queued = distance(c.snd_nxt, max(c.snd_nxt, c.send_queue.end()));
+    if (c.snd_nxt + std::min(queued, segment_room(c)) <= c.snd_una + c.snd_wnd) {
+        c.probe_backoff = 0;
+        c.retransmit_at = never;
+    } else {
+        schedule_window_probe(core, c);
     }
-    // A partial acknowledgement: the next segment is lost as well (RFC 6582 3.2 step 3).
-    const std::uint32_t deflate = std::min(acked, c.congestion.cwnd);
-    c.congestion.cwnd =
-        std::max(c.congestion.cwnd - deflate + (acked >= c.mss ? c.mss : 0), std::uint32_t{c.mss});
-    retransmit_first(core, c);
-}
-
-void on_new_ack(Core& core, Connection& c, const Segment& segment, Seq ack) {
-    const std::uint32_t acked = distance(c.snd_una, ack);
-    const bool window_limited = distance(c.snd_una, c.snd_max) * 2 >= c.congestion.cwnd;
-    sample_rtt(core, c, segment, ack);
-    c.rtt.settle(core.settings.tcp);
-    c.snd_una = ack;
-    c.snd_nxt = max(c.snd_nxt, ack);
-    c.duplicate_acks = 0;
-    c.progress_at = core.now;
-    if (c.in_recovery)
-        on_recovery_ack(core, c, acked);
-    else if (window_limited)
-        core.congestion.on_ack(c.congestion, acked, c.mss);
-    // RFC 6298 5.2 and 5.3.
-    c.retransmit_at = c.snd_una == c.snd_max ? never : core.now + c.rtt.rto();
-    core.arm(c);
-    if (c.fin_queued && c.snd_una > c.fin_seq) on_fin_acked(core, c);
 }
 
 }  // namespace
@@ -93,7 +148,7 @@ void update_send_window(Connection& c, const Segment& segment) {
 bool master_ack(Core& core, Connection& c, const Segment& segment) {
     Seq ack = segment.ack();
     const bool mirrored = segment.source != Source::service;
-    if (ack > c.snd_max) {
+    if (ack > c.snd_nxt) {
         if (!c.promoted || (c.verified && !c.ack_parked)) {
             ++core.counters.drop_bad_ack;
             if (core.settings.tcp.answer_future_acks) challenge_ack(core, c, segment);  // RFC 5961 5.2
@@ -104,20 +159,30 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
         if (!c.ack_parked || ack > c.parked_ack) c.parked_ack = ack;
         c.ack_parked = true;
         ++core.counters.client_acks_parked;
-        ack = c.snd_max;
+        ack = c.snd_nxt;
     }
     const std::uint32_t old_window = c.snd_wnd;
+    const Seq before = c.snd_una;
     if (ack >= c.snd_una) update_send_window(c, segment);
-    if (ack > c.snd_una) {
-        on_new_ack(core, c, segment, ack);
-    } else if (ack == c.snd_una && c.snd_una != c.snd_max && segment.length() == 0 &&
-               c.snd_wnd == old_window && !mirrored) {
-        on_duplicate_ack(core, c);
-    }
+    const bool pure = segment.length() == 0 && c.snd_wnd == old_window && !mirrored;
+    if (ack >= c.snd_una || segment.header.options.sack_count != 0)
+        process(core, c, segment, max(ack, c.snd_una), pure && ack == c.snd_una);
+    if (c.fin_queued && c.snd_una > c.fin_seq && ack > before) on_fin_acked(core, c);
+    on_probed_window(core, c);
     if (c.snd_wnd == 0 && !c.detached)
         c.progress_at = core.now;  // a peer that answers probes is never given up
-    if (old_window == 0 && c.snd_wnd != 0 && c.flight() == 0) c.retransmit_at = never;  // the probes end
     return true;
+}
+
+void drop_acknowledged(Core& core, Connection& c) {
+    if (c.recovery == nullptr) return;
+    SentSegments& sent = c.recovery->sent;
+    while (!sent.empty() && sent.front().end <= c.snd_una)
+        sent.pop_front();
+    if (!sent.empty() && sent.front().begin < c.snd_una) sent.trim_front(c.snd_una);
+    if (!sent.empty()) return;
+    c.retransmit_at = never;
+    core.put_recovery_aside(c);
 }
 
 void release_acked(Core& core, Connection& c) {

@@ -15,6 +15,7 @@ void apply_parked_ack(Core& core, Connection& c) {
         c.snd_una = ack;
         c.snd_nxt = max(c.snd_nxt, ack);
         c.snd_max = max(c.snd_max, ack);
+        drop_acknowledged(core, c);
     }
     if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
     c.send_queue.release(c.snd_una, false);

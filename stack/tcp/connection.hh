@@ -15,12 +15,22 @@
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
+#include "stack/tcp/recovery.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack::tcp {
 
 inline constexpr Instant never = Instant::max();
-inline constexpr std::uint16_t default_mss = 536;    // RFC 9293 3.7.1
+inline constexpr std::uint16_t default_mss = 536;      // RFC 9293 3.7.1
+inline constexpr std::uint8_t default_reordering = 3;  // RFC 5681 3.2
+
+// What the transmit side waits for.
+enum class TransmitTimer : std::uint8_t {
+    retransmission,  // RFC 6298, and that of the handshake
+    reordering,      // RFC 8985 6.2
+    loss_probe,      // RFC 8985 7
+    window_probe,    // RFC 9293 3.8.6.1
+};
 inline constexpr std::uint16_t least_send_mss = 48;  // whatever the peer asks for; Linux's tcp_min_snd_mss
 
 // What a silent connection knows of the primary; gone after promotion.
@@ -57,6 +67,9 @@ struct Shadow {
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
     std::uint32_t max_flight = 0;
+    bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
+    Seq rtt_seq;
+    Instant rtt_at{};
     bool has_primary_fin = false;
     bool seeded = false;
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
@@ -82,8 +95,10 @@ struct Connection {
     bool sack : 1 = false;            // RFC 2018, negotiated
     bool window_scaling : 1 = false;  // RFC 7323 2.2, negotiated
     bool ack_now : 1 = false;
-    bool in_recovery : 1 = false;  // RFC 6582
-    bool rtt_timed : 1 = false;
+    bool window_limited : 1 = false;  // cwnd held the sender back in the latest round trip
+    bool dsack_due : 1 = false;       // `dsack` was not told yet
+    bool ecn : 1 = false;             // RFC 3168 6.1, negotiated
+    bool cwr_due : 1 = false;         // the next new segment carries CWR
     bool peer_fin_seen : 1 = false;
     bool peer_fin_taken : 1 = false;  // rcv_nxt is past it
     bool peer_close_told : 1 = false;
@@ -110,12 +125,11 @@ struct Connection {
     Seq iss;
     Seq snd_una;
     Seq snd_nxt;
-    Seq snd_max;  // the end of what was ever sent; snd_nxt is behind it after a time-out
+    Seq snd_max;  // the end of what was ever sent; ahead of snd_nxt only while silent
     Seq snd_wl1;
     Seq snd_wl2;
     Seq fin_seq;
     Seq snd_small;   // end of the last segment sent that was not full (RFC 9293 3.7.4)
-    Seq recover;     // RFC 6582: the recovery ends here
     Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
     std::uint32_t snd_wnd = 0;
     std::uint32_t max_snd_wnd = 0;
@@ -139,6 +153,9 @@ struct Connection {
     std::uint8_t snd_scale = 0;
     std::uint8_t rcv_scale = 0;
     std::uint8_t ttl = 64;
+    std::uint8_t reordering = default_reordering;  // segments
+    std::uint8_t probe_backoff = 0;
+    TransmitTimer transmit_timer = TransmitTimer::retransmission;
     std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
     std::uint8_t ato = 0;         // milliseconds that an acknowledgement waits; 0: no data yet
     std::uint8_t keepalive_probes = 0;
@@ -149,16 +166,18 @@ struct Connection {
     std::uint32_t tune_space = 0;  // bytes read in a round trip, at best; 0: not measured
     std::uint32_t tune_read = 0;   // stream offset at tune_at
     std::uint32_t tune_at = 0;     // microseconds
-    std::uint8_t duplicate_acks = 0;
     std::uint8_t handshake_sent = 0;
 
     CongestionState congestion;
     RttEstimator rtt;
-    Seq rtt_seq;
-    Instant rtt_at{};
+    std::unique_ptr<Recovery> recovery;  // while something is in flight
+    std::uint32_t most_out = 0;          // segments, in the latest round trip, which ends at:
+    Seq window_use_end;
+    wire::SeqRange dsack;   // RFC 2883
+    Instant sent_at{};      // new data, the latest
     Instant progress_at{};  // when snd_una last moved, or sending began
 
-    Instant retransmit_at = never;  // retransmission, window probe or handshake
+    Instant retransmit_at = never;  // transmit_timer's
     Instant ack_at = never;
     Instant life_at = never;  // TIME-WAIT, and while silent: grace times
 

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cassert>
 
-#include "stack/new_reno.hh"
-
 namespace understudy::stack::tcp {
 namespace {
 
-const NewReno new_reno;
+constexpr std::size_t most_spare_recoveries = 1024;
 
 std::vector<IpAddress> distinct_addresses(const Settings& settings) {
     std::vector<IpAddress> addresses = settings.addresses;
@@ -56,9 +54,9 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       table(random.next(), s.max_connections),
       time_wait(random.next(), s.tcp.max_time_wait),
       noise(random.next()),
-      congestion(new_reno),
       mode(s.initial_mode),
-      local_addresses_(distinct_addresses(s)) {
+      local_addresses_(distinct_addresses(s)),
+      congestion_(congestion_control(s.tcp.congestion)) {
     for (const Endpoint& service : s.services)
         add_service(service);
 }
@@ -111,6 +109,46 @@ void Core::arm(const Connection& c) {
 std::optional<Instant> Core::next_deadline() const {
     const auto timers = wheel_.next(), records = time_wait.next();
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
+}
+
+wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                      std::size_t length) {
+    const std::size_t ip_length = wire::ip_header_length(header.source);
+    const auto frame = gate.reserve(wire::ethernet_header_length + ip_length + length);
+    if (frame.empty()) return {};
+    header.identification = next_ip_identification++;
+    header.total_length = static_cast<std::uint32_t>(ip_length + length);
+    wire::write_ethernet(frame, {destination, settings.link_address, wire::ether_type(header.source)});
+    wire::write_ip(frame.subspan(wire::ethernet_header_length), header);
+    return frame.subspan(wire::ethernet_header_length + ip_length);
+}
+
+std::uint16_t Core::interface_mss(const IpAddress& peer) const {
+    return static_cast<std::uint16_t>(settings.mtu - wire::ip_header_length(peer) - wire::tcp_header_length);
+}
+
+Recovery& Core::recovery_of(Connection& c) {
+    if (c.recovery != nullptr) return *c.recovery;
+    if (spare_recoveries_.empty()) {
+        c.recovery = std::make_unique<Recovery>();
+    } else {
+        c.recovery = std::move(spare_recoveries_.back());
+        spare_recoveries_.pop_back();
+    }
+    return *c.recovery;
+}
+
+void Core::put_recovery_aside(Connection& c) {
+    if (spare_recoveries_.size() >= most_spare_recoveries) {
+        c.recovery.reset();
+        return;
+    }
+    SentSegments sent = std::move(c.recovery->sent);
+    sent.clear();
+    sent.shrink();
+    *c.recovery = Recovery{};
+    c.recovery->sent = std::move(sent);
+    spare_recoveries_.push_back(std::move(c.recovery));
 }
 
 void Core::mark_dirty(Connection& c) {

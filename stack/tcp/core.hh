@@ -11,12 +11,13 @@
 #include "stack/interfaces.hh"
 #include "stack/isn.hh"
 #include "stack/settings.hh"
-#include "stack/tcp/connection.hh"
 #include "stack/tcp/challenge.hh"
+#include "stack/tcp/connection.hh"
 #include "stack/tcp/connection_table.hh"
 #include "stack/tcp/segment.hh"
 #include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
+#include "stack/wire/ip_packet.hh"
 
 namespace understudy::stack::tcp {
 
@@ -40,7 +41,6 @@ class Core {
     TimeWaitTable time_wait;
     ChallengeBudget challenges;
     Noise noise;
-    const CongestionControl& congestion;
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
@@ -69,11 +69,23 @@ class Core {
     }
     std::optional<Instant> next_deadline() const;
 
+    const CongestionControl& congestion_of(const Connection&) const { return congestion_; }
+    // The connection's book of what is in flight, made if there is none.
+    Recovery& recovery_of(Connection& c);
+    // Nothing is in flight any more: the book serves another connection.
+    void put_recovery_aside(Connection& c);
     // Asks for a connection's memory, and its timer's, ahead of their use.
     void prefetch(std::uint32_t index) const {
         stack::prefetch(table.at(index));
         wheel_.prefetch(index);
     }
+
+    // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
+    // when there is no buffer.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // The largest segment without options that the interface takes to such an address (RFC 6691).
+    std::uint16_t interface_mss(const IpAddress& peer) const;
 
     // Notes that the connection may have something to send; flush() sees to it.
     void mark_dirty(Connection& c);
@@ -103,6 +115,8 @@ class Core {
     std::vector<Listener> listeners_;
     TimerWheel wheel_;
     std::vector<ConnectionId> dirty_;
+    const CongestionControl& congestion_;
+    std::vector<std::unique_ptr<Recovery>> spare_recoveries_;
     int batch_depth_ = 0;
 };
 
@@ -240,11 +254,14 @@ void tune_receive_buffer(Core& core, Connection& c);
 void update_window_after_read(Core& core, Connection& c);
 
 // ack.cc: acknowledgements, the send window, NewReno's recovery.
+// ack.cc: acknowledgements and the send window.
 
 // Processes SEG.ACK and SEG.WND (RFC 9293 3.10.7.4, fifth). False when the segment must be dropped.
 bool master_ack(Core& core, Connection& c, const Segment& segment);
 void update_send_window(Connection& c, const Segment& segment);
 // The send queue gives back what is acknowledged, and the application hears that there is room.
+// Takes what lies before SND.UNA off the scoreboard, without drawing conclusions.
+void drop_acknowledged(Core& core, Connection& c);
 void release_acked(Core& core, Connection& c);
 
 // output.cc: segments on their way out.
@@ -254,8 +271,7 @@ void output(Core& core, Connection& c);
 void send_handshake(Core& core, Connection& c);
 void send_ack(Core& core, Connection& c);
 void send_probe(Core& core, Connection& c);  // rules.md 23
-bool retransmit_first(Core& core, Connection& c);
-// Sends what the window takes, at least one byte (RFC 9293 3.8.6.1).
+// Sends what the window takes, or if that is nothing, asks for the window (RFC 9293 3.8.6.1).
 void probe_window(Core& core, Connection& c);
 // RST with the given sequence number for a connection we hold.
 void send_reset(Core& core, const Connection& c, Seq seq);
@@ -264,9 +280,22 @@ void send_control(Core& core, const Endpoint& local, const Endpoint& remote, con
                   std::uint8_t ttl, const wire::TcpHeader& header);
 // RST in answer to a segment of no connection (RFC 9293 3.10.7.1).
 void send_reset_for(Core& core, const Segment& segment);
+// The retransmission timer, from now or behind another from when the first segment was sent.
+void restart_retransmission(Core& core, Connection& c);
+void schedule_window_probe(Core& core, Connection& c);
+// Whether the congestion window may grow.
+bool is_window_limited(const Connection& c);
 std::uint32_t tsval_now(const Core& core, const Connection& c);
 // Room for payload in a segment with the options that data segments carry.
 std::uint32_t segment_room(const Connection& c);
+
+// recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
+void enter_window_reduction(Core& core, Connection& c);
+
+// sack.cc: what the next acknowledgement reports.
+// [begin, end) had been received before (RFC 2883).
+void note_duplicate(Connection& c, Seq begin, Seq end);
+std::uint8_t fill_sack_blocks(Connection& c, std::span<wire::SeqRange> out);
 
 // timers.cc
 void on_timer(Core& core, Connection& c);

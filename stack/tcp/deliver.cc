@@ -41,6 +41,8 @@ bool deliver_reassembled(Core& core, Connection& c) {
 
 void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
+    if (const auto known = c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
+        note_duplicate(c, known->begin, known->end);
     const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
     if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
                            core.settings.tcp.max_out_of_order_ranges)) {
@@ -94,6 +96,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = bytes.first(distance(begin, end));
     }
     if (begin < c.rcv_nxt) {
+        note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;

@@ -12,7 +12,6 @@ void start_at(Connection& c, Seq isn) {
     c.iss = isn;
     c.snd_una = c.iss;
     c.snd_nxt = c.snd_max = c.iss + 1;
-    c.recover = c.iss;
     c.send_queue.reset(c.iss + 1);
 }
 
@@ -39,21 +38,22 @@ void settle_handshake(Core& core, Connection& c, const Segment& segment) {
     const wire::TcpOptions& options = segment.header.options;
     if (c.promoted) return;  // the clock of the first transmission was the primary's
     if (c.handshake_sent <= 1) {
-        c.rtt.sample(core.now - c.progress_at, tcp);
+        c.rtt.sample(core.now - c.progress_at, c.snd_una, c.snd_nxt, tcp);
     } else if (c.timestamps && options.timestamps_present && options.tsecr - c.ts_first_own < 0x80000000u) {
-        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), tcp);
+        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), c.snd_una, c.snd_nxt,
+                     tcp);
     } else {
         c.rtt = RttEstimator(std::max<Duration>(std::chrono::seconds(3), tcp.rto_initial));
     }
     // Linux forgives one lost SYN, for its time-out is shorter than the three seconds of RFC 5681's time.
-    if (c.handshake_sent > 2) c.congestion.cwnd = c.mss;
+    if (c.handshake_sent > 2) c.congestion.cwnd = 1;
 }
 
 void begin_synchronized(Core& core, Connection& c, const Segment& segment) {
     c.retransmit_at = never;
     settle_handshake(core, c, segment);
     core.set_state(c, State::established);
-    c.progress_at = core.now;
+    c.progress_at = c.sent_at = core.now;
     c.heard_at = c.data_at = milliseconds(core.now);
     c.snd_small = c.snd_una;
     begin_acknowledging(core, c);
@@ -78,7 +78,7 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
     c.window_scaling = c.window_scaling && peer.window_scale_present;
     c.snd_scale = c.window_scaling ? peer.window_scale : 0;
     if (!c.window_scaling) c.rcv_scale = 0;
-    const auto path_mss = static_cast<std::uint16_t>(core.settings.mtu - 40);
+    const auto path_mss = core.interface_mss(c.key.remote);
     c.mss = std::clamp(peer.mss != 0 ? peer.mss : default_mss, least_send_mss, path_mss);
     if (const std::uint16_t most = options_of(core, c).max_segment; most != 0)
         c.mss = std::max(std::min(c.mss, most), least_send_mss);
@@ -86,7 +86,7 @@ void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {
         c.ts_recent = peer.tsval;
         c.ts_recent_at = seconds(core.now);
     }
-    c.congestion.cwnd = core.settings.tcp.initial_window_segments * c.mss;
+    c.congestion.cwnd = core.settings.tcp.initial_window_segments;
 }
 
 bool establish_passive(Core& core, Connection& c, const Segment& segment) {

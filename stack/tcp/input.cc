@@ -94,7 +94,6 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
         // The primary had answered the SYN with a number that the mirror did not show (rules.md 25).
         c.iss = segment.ack() - 1;
         c.snd_nxt = c.snd_max = segment.ack();
-        c.recover = c.iss;
         c.send_queue.reset(c.snd_nxt);
         ++core.counters.connections_inferred;
     }
@@ -135,6 +134,7 @@ void on_unacceptable(Core& core, Connection& c, const Segment& segment) {
         core.arm(c);
     }
     if (!may_answer_invalid(core, c, segment)) return;
+    if (segment.end() <= c.rcv_nxt) note_duplicate(c, segment.seq(), segment.end());
     c.ack_now = true;
     core.mark_dirty(c);
     if (c.state == State::syn_received) send_ack(core, c);

@@ -22,7 +22,8 @@ std::uint32_t send_buffer_of(const Core& core, const Connection& c) {
 
 std::uint16_t offered_mss(const Core& core, const Connection& c) {
     const std::uint16_t asked = options_of(core, c).max_segment;
-    return asked != 0 ? std::min(asked, core.settings.tcp.mss) : core.settings.tcp.mss;
+    const std::uint16_t largest = std::min(core.settings.tcp.mss, core.interface_mss(c.key.remote));
+    return asked != 0 ? std::min(asked, largest) : largest;
 }
 
 void give_options(Core& core, Connection& c, const ConnectionOptions& options) {

@@ -1,9 +1,7 @@
 // Segments on their way out (RFC 9293 3.8.6 and 3.10.2).
 #include <algorithm>
 
-#include "stack/tcp/core.hh"
-#include "stack/wire/ethernet.hh"
-#include "stack/wire/ipv4.hh"
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
@@ -15,19 +13,13 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
           std::uint8_t ttl, const wire::TcpHeader& header, const SendQueue* queue, Seq payload_at,
           std::uint32_t payload_length) {
     const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(header.options);
-    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
-    const auto frame = core.gate.reserve(offset + tcp_length + payload_length);
-    if (frame.empty()) return false;
-    wire::write_ethernet(frame, {link, core.settings.link_address, wire::EtherType::ipv4});
-    wire::Ipv4Header ip;
+    wire::IpHeader ip;
     ip.source = local.address;
     ip.destination = remote.address;
     ip.protocol = wire::IpProtocol::tcp;
     ip.ttl = ttl;
-    ip.identification = core.next_ip_identification++;
-    ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
-    wire::write_ipv4(frame.subspan(wire::ethernet_header_length), ip);
-    const auto segment = frame.subspan(offset);
+    const auto segment = core.begin_packet(link, ip, tcp_length + payload_length);
+    if (segment.empty()) return false;
     wire::write_tcp(segment, header);
     if (payload_length != 0) queue->copy(payload_at, segment.subspan(tcp_length));
     const std::uint64_t pseudo = wire::pseudo_header_sum(local.address, remote.address,
@@ -59,10 +51,9 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
     wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
     header.window = select_window(c);
-    if (c.sack && c.out_of_order != nullptr && payload_length == 0) {
+    if (c.sack && (c.out_of_order != nullptr || c.dsack_due) && payload_length == 0) {
         const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
-        header.options.sack_count = static_cast<std::uint8_t>(
-            c.out_of_order->sack_blocks(c.latest_out_of_order, std::span(header.options.sack).first(room)));
+        header.options.sack_count = fill_sack_blocks(c, std::span(header.options.sack).first(room));
     }
     if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
               payload_length))
@@ -71,26 +62,60 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
     return true;
 }
 
-// Sends [seq, seq + length) and the FIN if it stands there, and keeps the books of retransmission.
-bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin, bool push = false) {
-    const Seq end = seq + length + (fin ? 1 : 0);
-    std::uint8_t flags = fin ? TcpFlags::fin : 0;
-    if (length != 0 && (push || (seq + length == c.send_queue.end() && !c.more_coming)))
-        flags |= TcpFlags::psh;
-    if (!send_segment(core, c, seq, length, flags)) return false;
-    if (seq < c.snd_max) {
-        ++core.counters.tcp_retransmitted;
-        ++c.retransmitted;
-        c.rtt_timed = false;  // Karn (RFC 6298 3)
-    } else if (!c.rtt_timed) {
-        c.rtt_timed = true;
-        c.rtt_seq = end;
-        c.rtt_at = core.now;
+bool ends_with_fin(const Connection& c, const SentSegment& segment) {
+    return c.fin_queued && segment.end == c.fin_seq + 1;
+}
+
+// RFC 5681 4.1: after a time-out's worth of silence the window begins as that of a new connection; it halves
+// for each, as Linux has it (RFC 2861).
+void restart_after_idle(Core& core, Connection& c, const Recovery& r) {
+    if (!r.sent.empty() || c.sent_at == Instant{}) return;
+    const Duration idle = core.now - c.sent_at;
+    core.congestion_of(c).on_idle(c.congestion, idle);
+    if (!core.settings.tcp.restart_after_idle || idle <= c.rtt.rto()) return;
+    const std::uint32_t restart = std::min(core.settings.tcp.initial_window_segments, c.congestion.cwnd);
+    c.congestion.ssthresh = std::max(c.congestion.ssthresh, c.congestion.cwnd / 4 * 3);
+    for (Duration left = idle - c.rtt.rto(); left > Duration::zero() && c.congestion.cwnd > restart;
+         left -= c.rtt.rto())
+        c.congestion.cwnd /= 2;
+    c.congestion.cwnd = std::max(c.congestion.cwnd, restart);
+}
+
+// Whether the congestion window, not the application, was what held the sender back in the latest round trip
+// (RFC 9438 5.8): only then may it grow.
+void note_window_use(Connection& c, std::uint32_t out, bool limited) {
+    if (c.snd_una >= c.window_use_end || limited || (!c.window_limited && out > c.most_out)) {
+        c.window_limited = limited;
+        c.most_out = out;
+        c.window_use_end = c.snd_nxt;
     }
-    if (c.snd_una == c.snd_max) c.progress_at = core.now;
+}
+
+// Sends [seq, seq + length) and the FIN if it stands there.
+bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fin, bool push) {
+    std::uint8_t flags = fin ? TcpFlags::fin : 0;
+    if (length != 0 && push) flags |= TcpFlags::psh;
+    if (!send_segment(core, c, seq, length, flags)) return false;
     if (length != 0) note_data_sent(core, c);
+    return true;
+}
+
+bool send_new(Core& core, Connection& c, std::uint32_t length, bool fin, bool push) {
+    Recovery& r = core.recovery_of(c);
+    restart_after_idle(core, c, r);
+    const Seq end = c.snd_nxt + length + (fin ? 1 : 0);
+    push = push || (c.snd_nxt + length == c.send_queue.end() && !c.more_coming);
+    if (!send_data(core, c, c.snd_nxt, length, fin, push)) return false;
+    if (r.sent.empty()) {
+        c.progress_at = core.now;
+        restart_retransmission(core, c);
+    }
+    r.sent.push(c.snd_nxt, end, core.now, push);
     if (length != 0 && length < segment_room(c)) c.snd_small = end;
-    c.snd_max = max(c.snd_max, end);
+    c.snd_nxt = c.snd_max = end;
+    c.sent_at = core.now;
+    if (r.reduces_window()) ++r.prr_out;
+    if (fin) on_fin_sent(core, c);
     return true;
 }
 
@@ -98,7 +123,8 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
 // while another small segment is on its way.
 bool waits_for_more(const Connection& c) {
     if (c.push_once) return false;
-    return c.cork || c.more_coming || (!c.nodelay && c.snd_small > c.snd_una && c.snd_small <= c.snd_max);
+    const bool small_out = c.snd_small > c.snd_una && c.snd_small <= c.snd_nxt;
+    return c.cork || c.more_coming || (!c.nodelay && small_out && c.recovery != nullptr);
 }
 
 // True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).
@@ -107,9 +133,23 @@ bool worth_sending(const Connection& c, std::uint32_t length, std::uint32_t queu
     return length == queued ? !waits_for_more(c) : length >= c.max_snd_wnd / 2;
 }
 
-void await_acknowledgement(Core& core, Connection& c) {
-    if (c.retransmit_at == never) c.retransmit_at = core.now + c.rtt.rto();
-    core.arm(c);
+// The segment that would go out next, by window and queue alone.
+struct Next {
+    std::uint32_t length = 0;
+    std::uint32_t queued = 0;
+    std::uint32_t usable = 0;  // what the peer's window takes
+    bool fin = false;
+    bool nothing() const { return length == 0 && !fin; }
+};
+
+Next next_segment(const Connection& c) {
+    const Seq data_end = c.send_queue.end(), limit = c.snd_una + c.snd_wnd;
+    Next next;
+    next.queued = c.snd_nxt < data_end ? distance(c.snd_nxt, data_end) : 0;
+    next.usable = c.snd_nxt < limit ? distance(c.snd_nxt, limit) : 0;
+    next.length = std::min({next.queued, next.usable, segment_room(c)});
+    next.fin = c.fin_queued && c.snd_nxt + next.length == c.fin_seq;
+    return next;
 }
 
 // How many segments leave back to back before one of them asks the receiver to push (RFC 9293 3.9.1.2 leaves
@@ -121,7 +161,7 @@ std::uint32_t burst_segments(const Core& core, const Connection& c) {
     const auto rtt_us = std::chrono::duration_cast<std::chrono::microseconds>(c.rtt.srtt()).count();
     if (rtt_us == 0) return largest_burst / segment_room(c);
     const bool slow_start = c.congestion.cwnd < c.congestion.ssthresh / 2;
-    std::uint64_t bytes = std::uint64_t{c.congestion.cwnd} * (slow_start ? 200 : 120) * 10000 /
+    std::uint64_t bytes = std::uint64_t{c.congestion.cwnd} * c.mss * (slow_start ? 200 : 120) * 10000 /
                           static_cast<std::uint64_t>(rtt_us) / 1024;
     const auto near = static_cast<std::uint64_t>(rtt_us) >> 9;
     if (near < 32) bytes += largest_burst >> near;  // what fills a short path is small in any case
@@ -132,33 +172,67 @@ std::uint32_t burst_segments(const Core& core, const Connection& c) {
 void send_allowed(Core& core, Connection& c) {
     std::uint32_t run = 0;
     const std::uint32_t longest_run = burst_segments(core, c);
+    bool sent_any = false, limited = false;
     while (true) {
-        const Seq data_end = c.send_queue.end();
-        const Seq limit = c.snd_una + std::min(c.congestion.cwnd, c.snd_wnd);
-        const std::uint32_t queued = c.snd_nxt < data_end ? distance(c.snd_nxt, data_end) : 0;
-        const std::uint32_t usable = c.snd_nxt < limit ? distance(c.snd_nxt, limit) : 0;
-        const std::uint32_t length = std::min({queued, usable, segment_room(c)});
-        const bool fin = c.fin_queued && c.snd_nxt + length == c.fin_seq;
-        if (length == 0 && !fin) break;
-        if (!fin && !worth_sending(c, length, queued)) break;
-        const bool continued = std::min(queued, usable) >= length + segment_room(c);
+        const Next next = next_segment(c);
+        if (next.nothing()) break;
+        const std::uint32_t pipe = c.recovery != nullptr ? c.recovery->in_flight() : 0;
+        if (pipe >= c.congestion.cwnd) {
+            limited = true;
+            break;
+        }
+        if (!next.fin && !worth_sending(c, next.length, next.queued)) break;
+        const std::uint32_t allowed = (c.congestion.cwnd - pipe) * segment_room(c);
+        const bool continued = std::min({next.queued, next.usable, allowed}) >= next.length + segment_room(c);
         // Half the congestion window at most, so that two bursts are on their way (as in Linux).
-        const std::uint32_t longest = std::min(longest_run, std::max(c.congestion.cwnd / c.mss / 2, 1u));
+        const std::uint32_t longest = std::min(longest_run, std::max(c.congestion.cwnd / 2, 1u));
         const bool push = ++run > 1 && (run >= longest || !continued);
         if (run >= longest || !continued) run = 0;
-        const bool sent = send_data(core, c, c.snd_nxt, length, fin, push);
-        if (sent) c.snd_nxt += length + (fin ? 1 : 0);
-        await_acknowledgement(core, c);
-        if (!sent) break;  // no buffer: the timer tries again
-        if (fin) on_fin_sent(core, c);
+        if (!send_new(core, c, next.length, next.fin, push)) {
+            restart_retransmission(core, c);  // no buffer: the timer tries again
+            break;
+        }
+        sent_any = true;
+    }
+    Recovery* const r = c.recovery.get();
+    if (r != nullptr) {
+        note_window_use(c, r->sent.size(), limited || r->in_flight() >= c.congestion.cwnd);
+        if (sent_any && c.transmit_timer != TransmitTimer::reordering) schedule_loss_probe(core, c, *r);
     }
     c.push_once = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
-    const bool stuck = c.flight() == 0 && c.snd_nxt < c.send_queue.end();
-    if (stuck) await_acknowledgement(core, c);
+    const bool stuck = (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
+    if (stuck && c.retransmit_at == never) schedule_window_probe(core, c);
 }
 
 }  // namespace
+
+bool is_window_limited(const Connection& c) {
+    if (c.congestion.cwnd < c.congestion.ssthresh) return c.congestion.cwnd < 2 * c.most_out;
+    return c.window_limited;
+}
+
+void restart_retransmission(Core& core, Connection& c) {
+    Duration wait = c.rtt.rto();
+    // Behind a probe or a reordering timer the time since the first segment was sent counts.
+    const bool counted_from_head =
+        c.transmit_timer == TransmitTimer::loss_probe || c.transmit_timer == TransmitTimer::reordering;
+    if (counted_from_head && c.recovery != nullptr && !c.recovery->sent.empty())
+        wait = std::max<Duration>(c.recovery->sent.front().sent_at + wait - core.now,
+                                  std::chrono::milliseconds(1));
+    c.transmit_timer = TransmitTimer::retransmission;
+    c.retransmit_at = core.now + wait;
+    core.arm(c);
+}
+
+void schedule_window_probe(Core& core, Connection& c) {
+    const TcpSettings& tcp = core.settings.tcp;
+    const Duration base = std::max(c.rtt.rto(), tcp.rto_min);
+    c.transmit_timer = TransmitTimer::window_probe;
+    c.retransmit_at =
+        core.now + std::min(base * (std::int64_t{1} << std::min<int>(c.probe_backoff, 16)), tcp.rto_max);
+    core.arm(c);
+}
 
 std::uint32_t tsval_now(const Core& core, const Connection& c) {
     const auto ms =
@@ -176,11 +250,8 @@ void output(Core& core, Connection& c) {
     if (c.ack_now) send_ack(core, c);
 }
 
-// From SND.MAX: after a time-out SND.NXT is behind what the peer has received, and a segment without data
-// there is unacceptable. Two peers that have both gone back would refuse each other's acknowledgements for
-// ever.
 void send_ack(Core& core, Connection& c) {
-    send_segment(core, c, c.snd_max, 0, 0);
+    send_segment(core, c, c.snd_nxt, 0, 0);
 }
 
 void send_probe(Core& core, Connection& c) {
@@ -189,18 +260,54 @@ void send_probe(Core& core, Connection& c) {
 }
 
 void probe_window(Core& core, Connection& c) {
-    const std::uint32_t queued = distance(c.snd_nxt, c.send_queue.end());
-    const std::uint32_t length = std::max(std::min({queued, c.snd_wnd, segment_room(c)}), 1u);
-    if (send_data(core, c, c.snd_nxt, length, false, true)) c.snd_nxt += length;
+    const Next next = next_segment(c);
+    if (next.length == 0 || !send_new(core, c, next.length, next.fin, true)) send_probe(core, c);
 }
 
-bool retransmit_first(Core& core, Connection& c) {
-    const Seq data_end = c.send_queue.end();
-    const std::uint32_t queued = c.snd_una < data_end ? distance(c.snd_una, data_end) : 0;
-    const std::uint32_t length = std::min({queued, segment_room(c), distance(c.snd_una, c.snd_max)});
-    const bool fin = c.fin_queued && c.snd_una + length == c.fin_seq && c.snd_max > c.fin_seq;
-    if (length == 0 && !fin) return false;
-    return send_data(core, c, c.snd_una, length, fin);
+bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe) {
+    const std::uint32_t room = segment_room(c);
+    const Seq limit = c.snd_una + c.snd_wnd;
+    // The first segment goes out even into a closed window: its answer tells whether it is still closed.
+    if (r.sent[i].begin >= limit && i != 0) return false;
+    if (r.sent[i].length() > room + 1 || (r.sent[i].length() > room && !ends_with_fin(c, r.sent[i])))
+        r.sent.split(i, r.sent[i].begin + room);
+    // What had been small segments goes out as one.
+    while (!probe && i + 1 < r.sent.size() && !r.sent[i].sacked && !r.sent[i + 1].sacked &&
+           distance(r.sent[i].begin, r.sent[i + 1].end) <= room && r.sent[i + 1].end <= limit)
+        r.sent.merge_with_next(i);
+    const SentSegment segment = r.sent[i];
+    const bool fin = ends_with_fin(c, segment);
+    if (!send_data(core, c, segment.begin, segment.length() - (fin ? 1 : 0), fin, segment.pushed))
+        return false;
+    ++core.counters.tcp_retransmitted;
+    ++c.retransmitted;
+    if (probe) {
+        r.sent.mark_probed(i, core.now);
+        return true;
+    }
+    if (!r.resent_stamped) {
+        r.resent_stamped = true;
+        r.resent_tsval = tsval_now(core, c);
+    }
+    r.undo_resent = std::max(r.undo_resent, 0) + 1;
+    r.sent.mark_resent(i, core.now);
+    return true;
+}
+
+void resend_lost(Core& core, Connection& c, Recovery& r) {
+    for (std::uint32_t i = 0; i < r.sent.size() && r.sent.has_lost_unsent(); ++i) {
+        const SentSegment& segment = r.sent[i];
+        if (!segment.lost || segment.resent) continue;
+        if (r.in_flight() >= c.congestion.cwnd) break;
+        if (!resend(core, c, r, i, false)) break;
+        if (r.reduces_window()) ++r.prr_out;
+        if (i == 0 && c.transmit_timer != TransmitTimer::reordering) restart_retransmission(core, c);
+    }
+}
+
+bool send_beyond_window(Core& core, Connection& c) {
+    const Next next = next_segment(c);
+    return !next.nothing() && send_new(core, c, next.length, next.fin, true);
 }
 
 void send_handshake(Core& core, Connection& c) {
@@ -221,6 +328,7 @@ void send_handshake(Core& core, Connection& c) {
     }
     emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0);
     if (c.handshake_sent++ != 0) ++core.counters.tcp_retransmitted;
+    c.transmit_timer = TransmitTimer::retransmission;
     c.retransmit_at = core.now + c.rtt.rto();
     core.arm(c);
 }

@@ -1,7 +1,7 @@
 // Silent → master for one connection (design.md 4 and 5): it goes on from what was observed.
 #include <algorithm>
 
-#include "stack/tcp/core.hh"
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
@@ -48,7 +48,6 @@ Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
         c.iss = core.sequence.initial(local, remote, core.now);
         c.snd_una = c.iss;
         c.snd_nxt = c.snd_max = c.iss + 1;
-        c.recover = c.iss;
         c.send_queue.reset(c.iss + 1);
         c.ts_offset = core.sequence.timestamp_offset(local, remote);
         c.ts_first_own = tsval_now(core, c);
@@ -69,7 +68,6 @@ Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
 
 void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     c.snd_max = max(c.snd_nxt, c.snd_una);
-    c.recover = c.iss;
     if (shadow.has_primary_fin) {
         c.fin_queued = true;
         c.fin_seq = shadow.primary_fin;
@@ -77,14 +75,27 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
         c.fin_queued = true;
         c.fin_seq = c.send_queue.end();
     }
-    const std::uint32_t initial = core.settings.tcp.initial_window_segments * c.mss;
-    c.congestion.cwnd = std::max({initial, shadow.max_flight, distance(c.snd_una, c.snd_max)});
-    // What the primary sent and the client has not acknowledged goes out again at once, as the primary sent
-    // it.
-    c.snd_nxt = c.snd_una;
-    c.rtt_timed = false;
+    const std::uint32_t room = std::max(segment_room(c), 1u);
+    c.congestion = CongestionState{};
+    c.congestion.cwnd =
+        std::max(core.settings.tcp.initial_window_segments, (shadow.max_flight + room - 1) / room);
     c.progress_at = core.now;
     c.retransmit_at = never;
+    c.snd_nxt = c.snd_max;
+    if (c.snd_una == c.snd_nxt) return;
+    // What the primary sent and the client has not acknowledged goes out again at once, as the primary sent
+    // it.
+    Recovery& r = core.recovery_of(c);
+    for (Seq at = c.snd_una; at < c.snd_nxt;) {
+        const Seq end = at + std::min(room, distance(at, c.snd_nxt));
+        r.sent.push(at, end, core.now, end == c.snd_nxt);
+        r.sent.mark_lost(r.sent.size() - 1);
+        at = end;
+    }
+    c.congestion.cwnd = std::max(c.congestion.cwnd, r.sent.size());
+    r.state = RecoveryState::loss;
+    r.high_seq = c.snd_nxt;
+    resend_lost(core, c, r);
 }
 
 }  // namespace
@@ -113,11 +124,11 @@ Promoted promote_connection(Core& core, Connection& c) {
     c.snd_small = c.snd_una;
     begin_acknowledging(core, c);
     start_keepalive(core, c);
-    resume_output(core, c, *shadow);
     ++core.counters.connections_promoted;
     // Data carries the acknowledgement of all that the mirror showed; without any, it goes alone. The probe
     // asks the client for its own numbers (rules.md 23).
     c.ack_now = true;
+    resume_output(core, c, *shadow);
     output(core, c);
     send_probe(core, c);
     return Promoted::carried_on;

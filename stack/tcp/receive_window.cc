@@ -120,6 +120,8 @@ void tune_receive_buffer(Core& core, Connection& c) {
 }
 
 void update_window_after_read(Core& core, Connection& c) {
+    // After the peer's FIN a window means nothing, and the peer may be gone: an update would draw its RST.
+    if (c.peer_fin_taken) return;
     // Only of a window that is at least twice as wide (RFC 1122 4.2.3.3).
     const std::uint32_t open = open_window(c);
     if (2ull * open > full_window(c)) return;

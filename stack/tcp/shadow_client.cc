@@ -119,9 +119,9 @@ bool apply_client_acks(Core& core, Connection& c) {
     const Seq known = c.send_queue.end() + (fin_acked ? 1 : 0);
     const Seq ack = min(c.parked_ack, known);
     if (ack > c.snd_una) {
-        if (c.rtt_timed && ack >= c.rtt_seq) {
-            c.rtt.sample(core.now - c.rtt_at, core.settings.tcp);
-            c.rtt_timed = false;
+        if (shadow.rtt_timed && ack >= shadow.rtt_seq) {
+            c.rtt.sample(core.now - shadow.rtt_at, ack, c.snd_nxt, core.settings.tcp);
+            shadow.rtt_timed = false;
         }
         c.snd_una = ack;
     }

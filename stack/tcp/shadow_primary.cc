@@ -14,8 +14,7 @@ constexpr std::size_t max_waiting_ranges = 256;
 void apply_client_options(const Core& core, Connection& c) {
     const Shadow::ClientSyn& syn = c.shadow->syn;
     c.snd_scale = c.window_scaling ? syn.window_scale : 0;
-    c.mss =
-        std::min(syn.mss != 0 ? syn.mss : default_mss, static_cast<std::uint16_t>(core.settings.mtu - 40));
+    c.mss = std::min(syn.mss != 0 ? syn.mss : default_mss, core.interface_mss(c.key.remote));
 }
 
 void report_seed(Core& core, const Connection& c) {
@@ -49,7 +48,6 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.iss = segment.seq();
     c.snd_una = c.iss;
     c.snd_nxt = c.snd_max = c.iss + 1;
-    c.recover = c.iss;
     c.send_queue.reset(c.iss + 1);
     c.timestamps = options.timestamps_present;
     c.sack = options.sack_permitted;
@@ -60,7 +58,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.rcv_edge = max(c.rcv_edge, segment.ack() + segment.header.window);
     c.ttl = segment.ttl;
     c.rtt = RttEstimator(tcp.rto_initial);
-    c.congestion.cwnd = tcp.initial_window_segments * c.mss;
+    c.congestion.cwnd = tcp.initial_window_segments;
     shadow.primary_mss = options.mss;
     shadow.primary_ack = segment.ack();
     if (c.timestamps) {
@@ -169,10 +167,10 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
         shadow.primary_fin = end;
     }
     c.snd_nxt = max(c.snd_nxt, segment.end());
-    if (!c.rtt_timed && segment.length() != 0 && segment.end() == c.snd_nxt && end > next) {
-        c.rtt_timed = true;
-        c.rtt_seq = segment.end();
-        c.rtt_at = core.now;
+    if (!c.shadow->rtt_timed && segment.length() != 0 && segment.end() == c.snd_nxt && end > next) {
+        c.shadow->rtt_timed = true;
+        c.shadow->rtt_seq = segment.end();
+        c.shadow->rtt_at = core.now;
     }
     if (end <= next || bytes.empty()) return;
     if (begin < next) {

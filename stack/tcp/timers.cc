@@ -1,7 +1,7 @@
 // What happens when a connection's time has come (RFC 9293 3.8, RFC 6298 5).
 #include <algorithm>
 
-#include "stack/tcp/core.hh"
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
@@ -22,42 +22,43 @@ bool on_handshake_timeout(Core& core, Connection& c) {
     return true;
 }
 
-void on_retransmission_timeout(Core& core, Connection& c) {
+void on_retransmission_timeout(Core& core, Connection& c, Recovery& r) {
     ++core.counters.tcp_timeouts;
-    // A probe of a closed window that goes unanswered is no sign of congestion.
-    if (c.snd_wnd != 0) core.congestion.on_timeout(c.congestion, distance(c.snd_una, c.snd_max), c.mss);
-    c.recover = c.snd_max;  // RFC 6582 4: no fast retransmit for what is sent again below
-    c.in_recovery = false;
-    c.duplicate_acks = 0;
-    c.rtt_timed = false;
-    c.snd_nxt = c.snd_una;
+    enter_loss(core, c, r);
+    (void)resend(core, c, r, 0, false);
     c.rtt.back_off(core.settings.tcp);
-    c.retransmit_at = core.now + c.rtt.rto();
-    // The first segment goes out even into a closed window: its answer tells whether the window is still
-    // closed.
-    if (retransmit_first(core, c)) {
-        const Seq sent = c.snd_una + std::min(segment_room(c), distance(c.snd_una, c.snd_max));
-        c.snd_nxt = max(c.snd_nxt, sent);
-    }
+    restart_retransmission(core, c);
 }
 
-bool on_retransmit_timer(Core& core, Connection& c) {
+void on_window_probe(Core& core, Connection& c) {
+    if (c.snd_nxt >= c.send_queue.end()) return;
+    ++core.counters.tcp_window_probes;
+    ++c.probe_backoff;
+    probe_window(core, c);
+    if (c.recovery == nullptr || c.recovery->sent.empty()) schedule_window_probe(core, c);
+}
+
+bool on_transmit_timer(Core& core, Connection& c) {
     if (!c.is_synchronized()) return on_handshake_timeout(core, c);
-    if (c.snd_una != c.snd_max) {
-        if (is_given_up(core, c)) {
-            core.finish(c, CloseReason::timed_out);
-            return false;
-        }
-        on_retransmission_timeout(core, c);
-    } else if (c.snd_nxt < c.send_queue.end()) {
+    if (c.transmit_timer == TransmitTimer::window_probe) {
         if (c.detached && is_given_up(core, c)) {  // nobody waits for a window that never opens
             core.finish(c, CloseReason::timed_out);
             return false;
         }
-        ++core.counters.tcp_window_probes;
-        c.rtt.back_off(core.settings.tcp);
-        c.retransmit_at = core.now + c.rtt.rto();
-        probe_window(core, c);
+        on_window_probe(core, c);
+        return true;
+    }
+    Recovery* const r = c.recovery.get();
+    if (r == nullptr || r->sent.empty()) return true;
+    if (c.transmit_timer == TransmitTimer::reordering) {
+        on_reorder_timeout(core, c, *r);
+    } else if (c.transmit_timer == TransmitTimer::loss_probe) {
+        send_loss_probe(core, c, *r);
+    } else if (is_given_up(core, c)) {
+        core.finish(c, CloseReason::timed_out);
+        return false;
+    } else {
+        on_retransmission_timeout(core, c, *r);
     }
     return true;
 }
@@ -95,7 +96,7 @@ void on_timer(Core& core, Connection& c) {
     }
     if (c.retransmit_at <= core.now) {
         c.retransmit_at = never;
-        if (!on_retransmit_timer(core, c)) return;
+        if (!on_transmit_timer(core, c)) return;
         core.mark_dirty(c);
     }
     core.arm(c);

@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "stack/wire/checksum.hh"
-#include "stack/wire/ethernet.hh"
-#include "stack/wire/ipv4.hh"
 #include "stack/wire/udp.hh"
 
 namespace understudy::stack::udp {
@@ -76,7 +74,7 @@ void Services::take_from_primary(const Datagram& datagram) {
 bool Services::is_sendable(const Endpoint& service, const Endpoint& client, std::size_t length) const {
     return is_service(service) && client.port != 0 && tcp::is_possible_peer(client.address) &&
            client.address.is_v4() == service.address.is_v4() &&
-           wire::ipv4_header_length + wire::udp_header_length + length <= core_.settings.mtu;
+           wire::ip_header_length(service.address) + wire::udp_header_length + length <= core_.settings.mtu;
 }
 
 bool Services::send(const Endpoint& service, const Endpoint& client, wire::Bytes bytes) {
@@ -126,19 +124,13 @@ bool Services::transmit(const Flow& flow, wire::Bytes bytes) {
         ++core_.counters.drop_udp_no_link;
         return false;
     }
-    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
-    const auto frame = core_.gate.reserve(offset + wire::udp_header_length + bytes.size());
-    if (frame.empty()) return false;
-    wire::write_ethernet(frame, {*link, core_.settings.link_address, wire::EtherType::ipv4});
-    wire::Ipv4Header ip;
+    wire::IpHeader ip;
     ip.source = flow.local.address;
     ip.destination = flow.remote.address;
     ip.protocol = wire::IpProtocol::udp;
     ip.ttl = core_.settings.udp.ttl;
-    ip.identification = core_.next_ip_identification++;
-    ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
-    wire::write_ipv4(frame.subspan(wire::ethernet_header_length), ip);
-    const auto datagram = frame.subspan(offset);
+    const auto datagram = core_.begin_packet(*link, ip, wire::udp_header_length + bytes.size());
+    if (datagram.empty()) return false;
     const auto length = static_cast<std::uint16_t>(datagram.size());
     wire::write_udp(datagram, {flow.local.port, flow.remote.port, length, 0});
     std::copy(bytes.begin(), bytes.end(), datagram.subspan(wire::udp_header_length).begin());

@@ -6,40 +6,23 @@
 #include "stack/address.hh"
 #include "stack/wire/bytes.hh"
 #include "stack/wire/checksum.hh"
+#include "stack/wire/ip.hh"
 
 namespace understudy::stack::wire {
 
 inline constexpr std::size_t ipv4_header_length = 20;  // without options
 
-enum class IpProtocol : std::uint8_t { icmp = 1, tcp = 6, udp = 17 };
-
-struct Ipv4Header {
-    IpAddress source;
-    IpAddress destination;
-    IpProtocol protocol{};
-    std::uint8_t traffic_class = 0;
-    std::uint8_t ttl = 64;
-    std::uint16_t identification = 0;
-    bool dont_fragment = true;
-    bool fragment = false;  // more fragments, or an offset
-    std::uint16_t header_length = ipv4_header_length;
-    std::uint16_t total_length = 0;
-};
-
-enum class Ipv4Error : std::uint8_t { none, malformed, bad_checksum };
-
 // Reads the header at the start of `packet`, which may be longer than the total length (padding) or shorter
 // (a cut capture): the caller compares. The header itself must be whole.
-inline Ipv4Error parse_ipv4(Bytes packet, Ipv4Header& header) {
-    if (packet.size() < ipv4_header_length) return Ipv4Error::malformed;
+inline IpError parse_ipv4(Bytes packet, IpHeader& header) {
+    if (packet.size() < ipv4_header_length) return IpError::malformed;
     const std::byte* p = packet.data();
     header.header_length = static_cast<std::uint16_t>((load8(p) & 0x0f) * 4);
     header.total_length = load16(p + 2);
     if (load8(p) >> 4 != 4 || header.header_length < ipv4_header_length ||
         header.header_length > packet.size() || header.total_length < header.header_length)
-        return Ipv4Error::malformed;
-    if (checksum_finish(checksum_add(packet.first(header.header_length))) != 0)
-        return Ipv4Error::bad_checksum;
+        return IpError::malformed;
+    if (checksum_finish(checksum_add(packet.first(header.header_length))) != 0) return IpError::bad_checksum;
     header.traffic_class = load8(p + 1);
     header.identification = load16(p + 4);
     const std::uint16_t fragment = load16(p + 6);
@@ -49,15 +32,15 @@ inline Ipv4Error parse_ipv4(Bytes packet, Ipv4Header& header) {
     header.protocol = IpProtocol{load8(p + 9)};
     header.source = IpAddress::from_v4(load32(p + 12));
     header.destination = IpAddress::from_v4(load32(p + 16));
-    return Ipv4Error::none;
+    return IpError::none;
 }
 
 // Writes a header without options; `packet` has room for ipv4_header_length bytes.
-inline void write_ipv4(MutableBytes packet, const Ipv4Header& header) {
+inline void write_ipv4(MutableBytes packet, const IpHeader& header) {
     std::byte* p = packet.data();
     store8(p, 0x45);
     store8(p + 1, header.traffic_class);
-    store16(p + 2, header.total_length);
+    store16(p + 2, static_cast<std::uint16_t>(header.total_length));
     store16(p + 4, header.identification);
     store16(p + 6, header.dont_fragment ? 0x4000 : 0);
     store8(p + 8, header.ttl);

@@ -188,6 +188,7 @@ def usage_errors() -> None:
 
 CASES: dict[str, Callable[[], None]] = {
     "echo": power_fault("--app", "echo"),
+    "two-cores": power_fault("--app", "echo", "--cores", "2"),
     "ticker": power_fault("--app", "ticker"),
     "discard": power_fault("--app", "discard"),
     "mirror-primary-port": power_fault("--mirror", "primary-port"),

@@ -22,8 +22,8 @@ const LinkAddress peer_link{{0x02, 0, 0, 0, 0, 0x0c}};
 
 // packetdrill does not check the TCP checksums of what it sniffs: do it here.
 void check_checksum(std::span<const std::byte> packet) {
-    stack::wire::Ipv4Header ip;
-    if (stack::wire::parse_ipv4(packet, ip) != stack::wire::Ipv4Error::none) return;
+    stack::wire::IpHeader ip;
+    if (stack::wire::parse_ipv4(packet, ip) != stack::wire::IpError::none) return;
     if (ip.protocol != stack::wire::IpProtocol::tcp) return;
     const auto segment = packet.first(ip.total_length).subspan(ip.header_length);
     const auto pseudo = stack::wire::pseudo_header_sum(ip.source, ip.destination, 6,

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APPLICATIONS = ("echo", "discard", "ticker")
 SERVICE_PORT = 7000
 _MAX_CLIENTS = 10_000
+_MAX_CORES = 64
 _MAX_MESSAGE_BYTES = 1 << 20
 _SHORTEST_RUN_S = 10.0
 _AFTER_TAKEOVER_S = 5.0
@@ -35,6 +36,7 @@ class FailoverOptions:
     mirror: Mirror = Mirror.UPLINK
     heartbeat_interval_ms: int = 100
     heartbeat_misses: int = 3
+    cores: int = 1
     json_file: Path | None = None
     pcap_dir: Path | None = None
     build_dir: Path = ROOT / "build"
@@ -106,6 +108,9 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--heartbeat-misses", type=int, default=defaults.heartbeat_misses, metavar="N",
                          help="(default: %(default)s)")
     network.add_argument("--ip", choices=["4", "6"], default="4", help="(default: %(default)s)")
+    replica = parser.add_argument_group("replica")
+    replica.add_argument("--cores", type=int, default=defaults.cores, metavar="N",
+                         help="data-plane cores of the replica (default: %(default)s)")
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
     output.add_argument("--pcap", type=Path, metavar="DIR",
@@ -134,6 +139,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
     _check_range("--message-bytes", arguments.message_bytes, 1, _MAX_MESSAGE_BYTES)
     _check_range("--rate", arguments.rate, 0, 1_000_000)
     _check_range("--kill-after", arguments.kill_after, 0, 86_400)
+    _check_range("--cores", arguments.cores, 1, _MAX_CORES)
     _check_range("--heartbeat-interval-ms", arguments.heartbeat_interval_ms, 1, 3_600_000)
     _check_range("--heartbeat-misses", arguments.heartbeat_misses, 1, 1000)
     fault = FaultKind(arguments.fault)
@@ -162,6 +168,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         mirror=Mirror(arguments.mirror),
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,
+        cores=arguments.cores,
         json_file=arguments.json,
         pcap_dir=arguments.pcap,
         build_dir=(arguments.build_dir or default_build_dir()).absolute(),

@@ -61,6 +61,7 @@ class Replica:
                  "--service", f"{SERVICE_ADDRESS}:{options.port}={options.app}",
                  "--primary-link-address", PRIMARY_MAC,
                  "--link-address", REPLICA_MAC,
+                 "--cores", str(options.cores),
                  "--control", str(self._control),
                  "--event-log", str(self.log.path),
                  *_heartbeat_timing(options)]

@@ -26,7 +26,7 @@ from .errors import EnvironmentProblem
 
 PREFIX = "us"
 _RUN_ID = re.compile(rf"{PREFIX}(\d+)x(\d+)$")
-_NAMESPACE = re.compile(rf"({PREFIX}\d+x\d+)-[CPRS]$")
+_NAMESPACE = re.compile(rf"({PREFIX}\d+x\d+)-[A-Z]$")
 _KILL_TIMEOUT_S = 5.0
 
 SERVICE_ADDRESS = "10.77.0.1"
@@ -145,18 +145,23 @@ def remove_leftovers() -> list[str]:
     return removed
 
 
-def _allow_congestion_control() -> None:
-    # A namespace may choose among the host's allowed algorithms only, and that list is the host's alone to widen.
-    # It only grows, and stays: another run may be using it.
+def make_run_id() -> str:
+    """Names this process, in names of namespaces."""
+    return f"{PREFIX}{os.getpid()}x{_start_time(os.getpid())}"
+
+
+def allow_congestion_control(name: str) -> None:
+    """Lets namespaces choose it: they may choose among the host's allowed algorithms only."""
+    # The list is the host's alone to widen. It only grows, and stays: another run may be using it.
     with open(_ALLOWED, encoding="ascii") as file:
         allowed = file.read().split()
-    if _CONGESTION_CONTROL in allowed:
+    if name in allowed:
         return
     try:
         with open(_ALLOWED, "w", encoding="ascii") as file:
-            file.write(" ".join([*allowed, _CONGESTION_CONTROL]))
+            file.write(" ".join([*allowed, name]))
     except OSError as error:
-        raise EnvironmentProblem(f"cannot allow {_CONGESTION_CONTROL} in {_ALLOWED}: {error.strerror}") from error
+        raise EnvironmentProblem(f"cannot allow {name} in {_ALLOWED}: {error.strerror}") from error
 
 
 @dataclass
@@ -164,7 +169,7 @@ class Topology:
     """The namespaces of one run. `build()` makes them, `remove()` takes away whatever is there."""
 
     mirror: Mirror
-    run_id: str = field(default_factory=lambda: f"{PREFIX}{os.getpid()}x{_start_time(os.getpid())}")
+    run_id: str = field(default_factory=make_run_id)
 
     def __post_init__(self) -> None:
         self.client = f"{self.run_id}-C"
@@ -177,7 +182,7 @@ class Topology:
         return self.client, self.primary, self.replica, self.switch
 
     def build(self) -> None:
-        _allow_congestion_control()
+        allow_congestion_control(_CONGESTION_CONTROL)
         for namespace in self.namespaces:
             run("ip", "netns", "add", namespace)
             ip_batch(namespace, ["link set lo up"])

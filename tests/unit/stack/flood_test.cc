@@ -149,7 +149,7 @@ TEST_F(Flood, IcmpErrorsAboutForeignSegmentsChangeNothing) {
         std::byte* p = message.data();
         wire::store32(p, 0x03000000u | (i % 16) << 16);
         wire::store32(p + 4, 68);  // of code 4: the next hop's MTU
-        wire::Ipv4Header quoted;
+        wire::IpHeader quoted;
         quoted.source = service_endpoint.address;
         quoted.destination = client_endpoint.address;
         quoted.protocol = wire::IpProtocol::tcp;
@@ -162,7 +162,7 @@ TEST_F(Flood, IcmpErrorsAboutForeignSegmentsChangeNothing) {
         wire::store16(p + 2, wire::checksum_finish(wire::checksum_add(message)));
         std::vector<std::byte> frame(34 + message.size());
         wire::write_ethernet(frame, {replica_link, client_link, wire::EtherType::ipv4});
-        wire::Ipv4Header outer;
+        wire::IpHeader outer;
         outer.source = IpAddress::from_v4(0x0b000001);
         outer.destination = service_endpoint.address;
         outer.protocol = wire::IpProtocol::icmp;

@@ -9,8 +9,7 @@
 
 #include "stack/stack.hh"
 #include "stack/wire/arp.hh"
-#include "stack/wire/ethernet.hh"
-#include "stack/wire/ipv4.hh"
+#include "stack/wire/ip_packet.hh"
 #include "stack/wire/tcp.hh"
 
 namespace understudy::stack::test {
@@ -43,15 +42,16 @@ struct Packet {
 
 inline std::vector<std::byte> encode(const Packet& packet) {
     const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(packet.tcp.options);
-    const std::size_t offset = wire::ethernet_header_length + wire::ipv4_header_length;
+    const std::size_t offset = wire::ethernet_header_length + wire::ip_header_length(packet.source.address);
     std::vector<std::byte> frame(offset + tcp_length + packet.payload.size());
-    wire::write_ethernet(frame, {packet.link_destination, packet.link_source, wire::EtherType::ipv4});
-    wire::Ipv4Header ip;
+    wire::write_ethernet(
+        frame, {packet.link_destination, packet.link_source, wire::ether_type(packet.source.address)});
+    wire::IpHeader ip;
     ip.source = packet.source.address;
     ip.destination = packet.destination.address;
     ip.protocol = wire::IpProtocol::tcp;
-    ip.total_length = static_cast<std::uint16_t>(frame.size() - wire::ethernet_header_length);
-    wire::write_ipv4(std::span(frame).subspan(wire::ethernet_header_length), ip);
+    ip.total_length = static_cast<std::uint32_t>(frame.size() - wire::ethernet_header_length);
+    wire::write_ip(std::span(frame).subspan(wire::ethernet_header_length), ip);
     wire::TcpHeader tcp = packet.tcp;
     tcp.source_port = packet.source.port;
     tcp.destination_port = packet.destination.port;
@@ -67,11 +67,13 @@ inline std::vector<std::byte> encode(const Packet& packet) {
 
 inline std::optional<Packet> decode(std::span<const std::byte> frame) {
     const auto link = wire::parse_ethernet(frame);
-    wire::Ipv4Header ip;
-    if (!link || link->type != wire::EtherType::ipv4) return std::nullopt;
-    const auto rest = frame.subspan(wire::ethernet_header_length);
-    if (wire::parse_ipv4(rest, ip) != wire::Ipv4Error::none || ip.protocol != wire::IpProtocol::tcp)
+    if (!link || (link->type != wire::EtherType::ipv4 && link->type != wire::EtherType::ipv6))
         return std::nullopt;
+    wire::IpHeader ip;
+    const auto rest = frame.subspan(wire::ethernet_header_length);
+    const auto error =
+        link->type == wire::EtherType::ipv4 ? wire::parse_ipv4(rest, ip) : wire::parse_ipv6(rest, ip);
+    if (error != wire::IpError::none || ip.protocol != wire::IpProtocol::tcp) return std::nullopt;
     const auto segment = rest.first(ip.total_length).subspan(ip.header_length);
     const auto pseudo =
         wire::pseudo_header_sum(ip.source, ip.destination, 6, static_cast<std::uint32_t>(segment.size()));

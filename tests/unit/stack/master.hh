@@ -31,7 +31,7 @@ class Master : public ::testing::Test {
         Packet packet = from_client(0, 0, TcpFlags::syn);
         packet.tcp.seq = Seq(Host::client_isn);
         packet.tcp.options.mss = 1000;
-        packet.tcp.options.sack_permitted = true;
+        packet.tcp.options.sack_permitted = sack;
         return packet;
     }
 
@@ -46,6 +46,7 @@ class Master : public ::testing::Test {
 
     Host host;
     std::uint16_t window = 20000;
+    bool sack = true;
     bool timestamps = false;
     std::uint32_t tsval = 100;
     std::uint32_t tsecr = 0;

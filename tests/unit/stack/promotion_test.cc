@@ -129,7 +129,8 @@ TEST_F(Promotion, TheCongestionWindowStartsAtTheFlightSeen) {
     for (std::uint32_t i = 0; i < 40; ++i)
         primary(i * 1000, 0, std::string(1000, 'b'));
     promote();
-    EXPECT_EQ(host.snapshot().cwnd, 40000u);
+    EXPECT_EQ(host.snapshot().unacked_segments, 41u) << "timestamps take 12 of the 1000 bytes";
+    EXPECT_EQ(host.snapshot().cwnd_segments, 41u);
 }
 
 TEST_F(Promotion, WhatIsNotCoveredIsResetWithTheClientsOwnNumber) {

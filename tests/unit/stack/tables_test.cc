@@ -105,56 +105,5 @@ TEST(TimerWheel, ACancelledTimerStaysSilent) {
     EXPECT_EQ(wheel.collect(Instant(2s)), (std::vector<std::uint32_t>{1, 3}));
 }
 
-// RFC 6298 2.2, 2.3, 5.5.
-TEST(RttEstimator, FollowsRfc6298) {
-    TcpSettings settings;
-    settings.rto_min = 0ms;
-    RttEstimator rtt(1s);
-    EXPECT_EQ(rtt.rto(), 1s);
-    rtt.sample(100ms, settings);
-    EXPECT_EQ(rtt.srtt(), 100ms);
-    EXPECT_EQ(rtt.rto(), 300ms);
-    rtt.sample(200ms, settings);
-    EXPECT_EQ(rtt.srtt(), Duration(112500us));
-    EXPECT_EQ(rtt.rto(), Duration(112500us) + 4 * Duration(62500us));
-    rtt.back_off(settings);
-    EXPECT_EQ(rtt.rto(), Duration(725ms));
-    rtt.settle(settings);
-    EXPECT_EQ(rtt.rto(), Duration(362500us));
-}
-
-TEST(RttEstimator, StaysWithinItsBounds) {
-    TcpSettings settings;
-    RttEstimator rtt(1s);
-    for (int i = 0; i < 100; ++i)
-        rtt.sample(1ms, settings);
-    EXPECT_EQ(rtt.rto(), settings.rto_min + 1ms);
-    for (int i = 0; i < 20; ++i)
-        rtt.back_off(settings);
-    EXPECT_EQ(rtt.rto(), settings.rto_max);
-}
-
-TEST(NewReno, DoublesInSlowStartAndGrowsByASegmentAWindowAfterIt) {
-    const NewReno algorithm;
-    CongestionState state{.cwnd = 10000, .ssthresh = 20000, .bytes_acked = 0};
-    for (int i = 0; i < 10; ++i)
-        algorithm.on_ack(state, 1000, 1000);
-    EXPECT_EQ(state.cwnd, 20000u);
-    for (int i = 0; i < 20; ++i)
-        algorithm.on_ack(state, 1000, 1000);
-    EXPECT_EQ(state.cwnd, 21000u);
-}
-
-TEST(NewReno, HalvesOnLossAndStartsAgainOnTimeOut) {
-    const NewReno algorithm;
-    CongestionState state{.cwnd = 40000, .ssthresh = 100000, .bytes_acked = 0};
-    algorithm.on_loss(state, 30000, 1000);
-    EXPECT_EQ(state.cwnd, 15000u);
-    EXPECT_EQ(state.ssthresh, 15000u);
-    algorithm.on_timeout(state, 3000, 1000);
-    EXPECT_EQ(state.cwnd, 1000u);
-    EXPECT_EQ(state.ssthresh, 2000u);
-}
-
 }  // namespace
 }  // namespace understudy::stack

@@ -35,7 +35,7 @@ class UdpHost : public ::testing::Test {
         const std::size_t length = wire::udp_header_length + d.payload.size();
         std::vector<std::byte> frame(offset + length + d.trailer.size());
         wire::write_ethernet(frame, {d.link_destination, d.link_source, wire::EtherType::ipv4});
-        wire::Ipv4Header ip;
+        wire::IpHeader ip;
         ip.source = d.source.address;
         ip.destination = d.destination.address;
         ip.protocol = wire::IpProtocol::udp;
@@ -87,9 +87,9 @@ class UdpHost : public ::testing::Test {
             const auto frame = std::move(host.wire.frames.front());
             host.wire.frames.pop_front();
             const auto link = wire::parse_ethernet(frame);
-            wire::Ipv4Header ip;
+            wire::IpHeader ip;
             const auto packet = std::span<const std::byte>(frame).subspan(wire::ethernet_header_length);
-            if (!link || wire::parse_ipv4(packet, ip) != wire::Ipv4Error::none ||
+            if (!link || wire::parse_ipv4(packet, ip) != wire::IpError::none ||
                 ip.protocol != wire::IpProtocol::udp)
                 continue;
             const auto bytes = packet.first(ip.total_length).subspan(ip.header_length);

@@ -38,17 +38,17 @@ TEST(Address, ParsesAndPrintsWhatItParsed) {
 
 TEST(Ipv4, RefusesImpossibleHeaders) {
     std::vector<std::byte> packet(20);
-    Ipv4Header header;
+    IpHeader header;
     header.source = header.destination = IpAddress::from_v4(0x0a4d0001);
     header.total_length = 20;
     write_ipv4(packet, header);
-    Ipv4Header read;
-    EXPECT_EQ(parse_ipv4(packet, read), Ipv4Error::none);
-    EXPECT_EQ(parse_ipv4(std::span(packet).first(19), read), Ipv4Error::malformed);
+    IpHeader read;
+    EXPECT_EQ(parse_ipv4(packet, read), IpError::none);
+    EXPECT_EQ(parse_ipv4(std::span(packet).first(19), read), IpError::malformed);
     packet[8] ^= std::byte{1};
-    EXPECT_EQ(parse_ipv4(packet, read), Ipv4Error::bad_checksum);
+    EXPECT_EQ(parse_ipv4(packet, read), IpError::bad_checksum);
     packet[0] = std::byte{0x44};
-    EXPECT_EQ(parse_ipv4(packet, read), Ipv4Error::malformed);
+    EXPECT_EQ(parse_ipv4(packet, read), IpError::malformed);
 }
 
 TEST(Tcp, WritesWhatItReads) {

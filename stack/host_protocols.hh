@@ -1,0 +1,34 @@
+// What a host says for itself: ARP (RFC 826), neighbour discovery (RFC 4861), echo (RFC 1122 3.2.2.6, RFC
+// 4443 4.2), and the announcement that an address has moved. Master only: while silent the gate is shut.
+#pragma once
+
+#include "stack/ingress.hh"
+#include "stack/tcp/core.hh"
+#include "stack/wire/arp.hh"
+
+namespace understudy::stack {
+
+class HostProtocols {
+  public:
+    explicit HostProtocols(tcp::Core& core) : core_(core) {}
+
+    void on_arp(wire::Bytes packet);
+    void on_icmp(const IpPacket& packet);
+    void on_icmp6(const IpPacket& packet);
+    // Tells the link where our addresses are now (paper section IV.C): gratuitous ARP, and for IPv6 the
+    // unsolicited neighbour advertisement (RFC 4861 7.2.6).
+    void announce();
+
+  private:
+    void send_arp(const LinkAddress& destination, const wire::ArpPacket& arp);
+    void on_solicitation(const IpPacket& packet);
+    void advertise(const IpAddress& target, const IpAddress& destination, const LinkAddress& link,
+                   bool solicited);
+    void report_listening(const IpAddress& address);
+    // Answers an echo request with its own data.
+    void echo(const IpPacket& packet);
+
+    tcp::Core& core_;
+};
+
+}  // namespace understudy::stack

@@ -1,0 +1,25 @@
+// What the stack needs to know of an IP header, whatever its version.
+#pragma once
+
+#include "stack/address.hh"
+
+namespace understudy::stack::wire {
+
+enum class IpProtocol : std::uint8_t { icmp = 1, tcp = 6, udp = 17, icmp6 = 58 };
+
+struct IpHeader {
+    IpAddress source;
+    IpAddress destination;
+    IpProtocol protocol{};  // IPv6: of the upper layer, behind all extension headers
+    std::uint8_t traffic_class = 0;
+    std::uint8_t ttl = 64;             // IPv6: hop limit
+    std::uint16_t identification = 0;  // IPv4
+    bool dont_fragment = true;         // IPv4
+    bool fragment = false;             // more fragments, or an offset
+    std::uint16_t header_length = 0;   // with options and extension headers
+    std::uint32_t total_length = 0;
+};
+
+enum class IpError : std::uint8_t { none, malformed, bad_checksum };
+
+}  // namespace understudy::stack::wire
