@@ -1,8 +1,10 @@
 #include "bench/allocations.hh"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <new>
 
 namespace {
@@ -28,8 +30,15 @@ void release(void* block) {
 
 namespace understudy::bench {
 
-std::size_t bytes_held() {
+std::size_t allocated_bytes() {
     return held;
+}
+
+std::size_t resident_bytes() {
+    std::ifstream statm("/proc/self/statm");
+    std::size_t size = 0, resident = 0;
+    statm >> size >> resident;
+    return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace understudy::bench

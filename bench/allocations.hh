@@ -1,10 +1,13 @@
-// Bytes that the program holds from operator new, allocator's overhead included.
+// Memory that the program holds.
 #pragma once
 
 #include <cstddef>
 
 namespace understudy::bench {
 
-std::size_t bytes_held();
+// From operator new, the allocator's overhead included.
+std::size_t allocated_bytes();
+// Mapped and touched, whoever asked for it.
+std::size_t resident_bytes();
 
 }  // namespace understudy::bench

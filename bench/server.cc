@@ -48,11 +48,13 @@ Server::Server(std::size_t connections)
     ids_.resize(connections);
     sends_.reserve(batch_size);
     frames_.reserve(batch_size);
-    const std::size_t before = bytes_held();
     stack_.reset(new stack::Stack(settings_for(connections), *this, *this, *this));
     std::vector<std::size_t> which;
     which.reserve(batch_size);
-    const std::size_t scratch = bytes_held() - before;
+    // Written once, so that nothing but the stack's own memory comes with the connections.
+    for (auto& buffer : buffers_)
+        buffer.fill(std::byte{1});
+    const std::size_t allocated = allocated_bytes(), resident = resident_bytes();
     for (std::size_t i = 0; i < connections; ++i) {
         which.push_back(i);
         if (which.size() == batch_size || i + 1 == connections) {
@@ -70,7 +72,8 @@ Server::Server(std::size_t connections)
         now_ += 10ms;
         stack_->advance(now_);
     }
-    idle_bytes_ = bytes_held() - before - scratch;
+    idle_allocated_bytes_ = allocated_bytes() - allocated;
+    idle_resident_bytes_ = resident_bytes() - resident;
 }
 
 double Server::open(std::span<const std::size_t> which) {

@@ -22,8 +22,9 @@ class Server final : private stack::FrameSink, private stack::ConnectionEvents, 
     explicit Server(std::size_t connections);
 
     std::size_t connections() const { return connections_; }
-    // Bytes held for the connections, tables included, when all were open and idle.
-    std::size_t idle_bytes() const { return idle_bytes_; }
+    // Memory that came with the connections, tables included, when all were open and idle.
+    std::size_t idle_allocated_bytes() const { return idle_allocated_bytes_; }
+    std::size_t idle_resident_bytes() const { return idle_resident_bytes_; }
 
     Clients clients;
     Behaviour behaviour = Behaviour::discard;
@@ -55,7 +56,8 @@ class Server final : private stack::FrameSink, private stack::ConnectionEvents, 
     std::uint32_t tsval() const;
 
     std::size_t connections_;
-    std::size_t idle_bytes_ = 0;
+    std::size_t idle_allocated_bytes_ = 0;
+    std::size_t idle_resident_bytes_ = 0;
     std::vector<stack::ConnectionId> ids_;
     std::vector<std::pair<std::size_t, std::uint32_t>> sends_;
     std::vector<std::array<std::byte, max_frame>> buffers_;

@@ -121,8 +121,12 @@ void idle_memory(benchmark::State& state) {
     Server& server = server_with(static_cast<std::size_t>(state.range(0)));
     for (auto _ : state)
         state.SetIterationTime(1e-9);
-    state.counters["bytes_per_connection"] =
-        static_cast<double>(server.idle_bytes()) / static_cast<double>(server.connections());
+    const auto connections = static_cast<double>(server.connections());
+    state.counters["allocated_per_connection"] =
+        static_cast<double>(server.idle_allocated_bytes()) / connections;
+    // Records lie in memory of their own, whose unit is a page: of meaning for many connections.
+    state.counters["resident_per_connection"] =
+        static_cast<double>(server.idle_resident_bytes()) / connections;
 }
 
 using Measurement = void (*)(benchmark::State&);

@@ -137,7 +137,9 @@ void World::check_sent(const SentTcp& sent) {
     if (!own_scale_) return;
     // RFC 9293 3.8.6: what was once advertised is not taken back.
     const std::uint32_t edge = sent.ack + (std::uint32_t{sent.window} << *own_scale_);
-    require(!advertised_edge_ || !is_before(edge, *advertised_edge_), "the advertised edge never shrinks");
+    // After the peer's end, as in TIME-WAIT, there is nothing left that a window could admit.
+    require(peer_ended_ || !advertised_edge_ || !is_before(edge, *advertised_edge_),
+            "the advertised edge never shrinks");
     require(!acknowledged_ || !is_before(sent.ack, *acknowledged_), "an acknowledgement is never taken back");
     advertised_edge_ = edge;
     acknowledged_ = sent.ack;
@@ -150,6 +152,7 @@ void World::begin(ConnectionId id) {
     const auto snapshot = stack_.snapshot(id);
     require(snapshot.has_value(), "an announced connection exists");
     open_ = Incarnation{id, snapshot->irs + 1, false};
+    peer_ended_ = false;
 }
 
 void World::accepted(ConnectionId id, const Endpoint&, const Endpoint&) {
@@ -175,6 +178,7 @@ void World::peer_closed(ConnectionId id) {
     if (!own_scale_) return;
     require(open_ && open_->id == id && !open_->peer_closed, "an end is told once");
     open_->peer_closed = true;
+    peer_ended_ = true;
 }
 
 void World::writable(ConnectionId id) {
@@ -183,7 +187,7 @@ void World::writable(ConnectionId id) {
 
 void World::closed(ConnectionId id, stack::CloseReason) {
     if (open_ && open_->id == id) open_.reset();
-    advertised_edge_.reset();  // TIME-WAIT has no window to speak of
+    peer_ended_ = true;
 }
 
 void World::check() {
@@ -202,8 +206,9 @@ void World::check_connection(const ConnectionSnapshot& s) const {
         return;
     }
     require(!is_before(s.snd_nxt, s.snd_una), "snd_una is not after snd_nxt");
-    require(s.unread_bytes <= std::max(settings_.tcp.receive_buffer_max_bytes, settings_.shadow.lag_budget_bytes),
-            "unread bytes are bounded");
+    require(
+        s.unread_bytes <= std::max(settings_.tcp.receive_buffer_max_bytes, settings_.shadow.lag_budget_bytes),
+        "unread bytes are bounded");
     require(s.cwnd > 0 || s.state == stack::State::syn_sent || s.state == stack::State::syn_received,
             "a congestion window is never closed");
 }

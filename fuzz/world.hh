@@ -79,6 +79,7 @@ class World final : private stack::FrameSink, private stack::ConnectionEvents, p
     std::uint64_t random_ = 1;
     std::size_t appetite_ = SIZE_MAX;
     std::optional<Incarnation> open_;
+    bool peer_ended_ = false;  // the last connection's peer sends no more
     std::optional<std::uint32_t> advertised_edge_;
     std::optional<std::uint32_t> acknowledged_;
     std::vector<std::byte> pending_;

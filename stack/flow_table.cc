@@ -88,7 +88,7 @@ void FlowTable::erase(const FlowKey& key) {
 }
 
 void FlowTable::grow() {
-    std::vector<Slot> old(slots_.size() * 2);
+    decltype(slots_) old(slots_.size() * 2);
     old.swap(slots_);
     for (const Slot& slot : old) {
         if (slot.index == none) continue;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "stack/address.hh"
+#include "stack/reserved_array.hh"
 
 namespace understudy::stack {
 
@@ -60,7 +61,7 @@ class FlowTable {
 
     std::uint64_t secret_;
     std::function<const FlowKey&(std::uint32_t)> key_of_;
-    std::vector<Slot> slots_;
+    std::vector<Slot, HugePageAllocator<Slot>> slots_;
     std::size_t size_ = 0;
     std::uint64_t version_ = 0;
 };

@@ -59,6 +59,32 @@ class ReservedArray {
     T* elements_;
 };
 
+// For tables that are read in random order: a large one lies in huge pages, if the system has them to give.
+template <typename T>
+struct HugePageAllocator {
+    using value_type = T;
+
+    HugePageAllocator() = default;
+    template <typename U>
+    explicit HugePageAllocator(const HugePageAllocator<U>&) {}
+
+    T* allocate(std::size_t count) {
+        const std::size_t bytes = count * sizeof(T);
+        if (bytes < huge_page_bytes) return std::allocator<T>().allocate(count);
+        void* const block = ::operator new (bytes, std::align_val_t{huge_page_bytes});
+        (void)madvise(block, bytes, MADV_HUGEPAGE);
+        return static_cast<T*>(block);
+    }
+    void deallocate(T* block, std::size_t count) {
+        if (count * sizeof(T) < huge_page_bytes) return std::allocator<T>().deallocate(block, count);
+        ::operator delete (block, std::align_val_t{huge_page_bytes});
+    }
+    friend bool operator==(const HugePageAllocator&, const HugePageAllocator&) { return true; }
+
+  private:
+    static constexpr std::size_t huge_page_bytes = 2 << 20;
+};
+
 // Asks for the cache lines of `object` ahead of their use.
 template <typename T>
 void prefetch(const T& object, std::size_t bytes = sizeof(T)) {

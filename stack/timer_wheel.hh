@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "stack/reserved_array.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack {
@@ -61,7 +62,7 @@ class TimerWheel {
 
     std::uint64_t now_ = 0;
     std::array<Level, levels> levels_;
-    std::vector<Node> nodes_;
+    std::vector<Node, HugePageAllocator<Node>> nodes_;
     std::vector<std::uint32_t> due_;
     std::vector<std::uint32_t> reached_;
 };

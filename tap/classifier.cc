@@ -3,6 +3,7 @@
 #include <net/ethernet.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 
 #include <algorithm>
 #include <cstring>
@@ -29,10 +30,9 @@ constexpr std::array counter_table = {
                 &ClassifierCounters::not_selected},
     CounterInfo{"arp", "ARP frames, set apart", &ClassifierCounters::arp},
     CounterInfo{"vlan", "VLAN-tagged frames, set apart", &ClassifierCounters::vlan},
-    CounterInfo{"ipv6", "IPv6 frames, set apart", &ClassifierCounters::ipv6},
     CounterInfo{"other_ethertype", "frames of other ethertypes, set apart",
                 &ClassifierCounters::other_ethertype},
-    CounterInfo{"icmp", "ICMP packets, set apart", &ClassifierCounters::icmp},
+    CounterInfo{"icmp", "ICMP and ICMPv6 packets, set apart", &ClassifierCounters::icmp},
     CounterInfo{"fragment", "IP fragments, set apart", &ClassifierCounters::fragment},
     CounterInfo{"other_protocol", "IP packets that are neither TCP nor ICMP, set apart",
                 &ClassifierCounters::other_protocol},
@@ -62,6 +62,12 @@ ServiceEndpoint mapped_endpoint(std::uint32_t network_order_v4, std::uint16_t po
     endpoint.address[10] = 0xff;
     endpoint.address[11] = 0xff;
     std::memcpy(&endpoint.address[mapped_v4_offset], &network_order_v4, sizeof network_order_v4);
+    return endpoint;
+}
+
+ServiceEndpoint native_endpoint(const in6_addr& address, std::uint16_t port) {
+    ServiceEndpoint endpoint{.port = port};
+    std::memcpy(endpoint.address.data(), &address, sizeof address);
     return endpoint;
 }
 
@@ -111,7 +117,7 @@ Classified Classifier::classify(const Frame& frame) {
         case ETHERTYPE_ARP:
             return count(Verdict::not_service, &ClassifierCounters::arp, primary);
         case ETHERTYPE_IPV6:
-            return count(Verdict::not_service, &ClassifierCounters::ipv6, primary);
+            return classify_ipv6(frame, primary);
         case ETHERTYPE_VLAN:
         case ethertype_service_vlan:
             return count(Verdict::not_service, &ClassifierCounters::vlan, primary);
@@ -139,6 +145,28 @@ Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
     return classify_service(frame,
                             {.source = mapped_endpoint(ip->saddr, read_u16(ports)),
                              .destination = mapped_endpoint(ip->daddr, read_u16(ports.subspan(2)))},
+                            primary);
+}
+
+// RFC 8200 4. Behind extension headers lies nothing that libpcap's filter would select: such packets are of
+// another protocol.
+Classified Classifier::classify_ipv6(const Frame& frame, bool primary) {
+    const auto packet = frame.bytes.subspan(sizeof(ether_header));
+    const auto ip = read_header<ip6_hdr>(packet);
+    if (!ip || ip->ip6_vfc >> 4 != 6)
+        return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    if (ip->ip6_nxt == IPPROTO_FRAGMENT)
+        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
+    if (ip->ip6_nxt == IPPROTO_ICMPV6) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
+    if (ip->ip6_nxt != IPPROTO_TCP)
+        return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
+    const std::size_t length = std::min<std::size_t>(packet.size(), sizeof(ip6_hdr) + ntohs(ip->ip6_plen));
+    if (length < sizeof(ip6_hdr) + ports_length)
+        return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto ports = packet.subspan(sizeof(ip6_hdr), ports_length);
+    return classify_service(frame,
+                            {.source = native_endpoint(ip->ip6_src, read_u16(ports)),
+                             .destination = native_endpoint(ip->ip6_dst, read_u16(ports.subspan(2)))},
                             primary);
 }
 

@@ -40,7 +40,6 @@ struct ClassifierCounters {
     std::uint64_t not_selected = 0;
     std::uint64_t arp = 0;
     std::uint64_t vlan = 0;
-    std::uint64_t ipv6 = 0;
     std::uint64_t other_ethertype = 0;
     std::uint64_t icmp = 0;
     std::uint64_t fragment = 0;
@@ -81,6 +80,7 @@ class Classifier {
 
     Classified count(Verdict verdict, std::uint64_t ClassifierCounters::*counter, bool sign_of_life);
     Classified classify_ipv4(const Frame& frame, bool from_primary_link);
+    Classified classify_ipv6(const Frame& frame, bool from_primary_link);
     Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link);
     bool is_service(const ServiceEndpoint& endpoint) const;
 

@@ -173,7 +173,6 @@ def usage_errors() -> None:
         ["failover", "--clients", "0"],
         ["failover", "--rate", "nan"],
         ["failover", "--port", "0"],
-        ["failover", "--ip", "6"],
         ["failover", "--server", "cat", "--port", "1"],
         ["failover", "--duration", "1", "--kill-after", "2"],
         ["failover", "--json", "/nowhere/at/all.json"],
@@ -189,6 +188,7 @@ def usage_errors() -> None:
 CASES: dict[str, Callable[[], None]] = {
     "echo": power_fault("--app", "echo"),
     "two-cores": power_fault("--app", "echo", "--cores", "2"),
+    "ipv6": power_fault("--ip", "6"),
     "ticker": power_fault("--app", "ticker"),
     "discard": power_fault("--app", "discard"),
     "mirror-primary-port": power_fault("--mirror", "primary-port"),

@@ -8,17 +8,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
 #include "stack/settings.hh"
 #include "stack/wire/arp.hh"
-#include "stack/wire/ethernet.hh"
+#include "stack/wire/icmp6.hh"
+#include "stack/wire/ip_packet.hh"
 #include "tools/common/program.hh"
 
 namespace understudy::tools {
@@ -75,15 +76,40 @@ class PacketSocket {
     stack::LinkAddress link_address_;
 };
 
+using FrameBytes = std::vector<std::byte>;
+
 // Padded to the shortest frame that Ethernet carries.
-std::array<std::byte, ETH_ZLEN> announcement_frame(wire::ArpOperation operation,
-                                                   const stack::LinkAddress& link,
-                                                   const stack::IpAddress& address) {
-    std::array<std::byte, ETH_ZLEN> frame{};
+FrameBytes arp_frame(wire::ArpOperation operation, const stack::LinkAddress& link,
+                     const stack::IpAddress& address) {
+    FrameBytes frame(ETH_ZLEN);
     wire::write_ethernet(frame, {stack::LinkAddress::broadcast(), link, wire::EtherType::arp});
     wire::write_arp(std::span(frame).subspan(wire::ethernet_header_length),
                     wire::gratuitous_arp(operation, link, address));
     return frame;
+}
+
+// RFC 4861 7.2.6.
+FrameBytes advertisement_frame(const stack::LinkAddress& link, const stack::IpAddress& address) {
+    const std::size_t offset = wire::ethernet_header_length + wire::ipv6_header_length;
+    FrameBytes frame(offset + wire::neighbour_message_length);
+    wire::write_ethernet(frame, {wire::multicast_link(wire::all_nodes), link, wire::EtherType::ipv6});
+    wire::IpHeader ip;
+    ip.source = address;
+    ip.destination = wire::all_nodes;
+    ip.protocol = wire::IpProtocol::icmp6;
+    ip.ttl = wire::neighbour_hop_limit;
+    ip.total_length = wire::ipv6_header_length + wire::neighbour_message_length;
+    wire::write_ipv6(std::span(frame).subspan(wire::ethernet_header_length), ip);
+    const auto message = std::span(frame).subspan(offset);
+    wire::write_advertisement(message, {address, link, false});
+    wire::finish_icmp6(message, ip.source, ip.destination);
+    return frame;
+}
+
+std::vector<FrameBytes> announcement_frames(const stack::LinkAddress& link, const stack::IpAddress& address) {
+    if (!address.is_v4()) return {advertisement_frame(link, address)};
+    return {arp_frame(wire::ArpOperation::request, link, address),
+            arp_frame(wire::ArpOperation::reply, link, address)};
 }
 
 }  // namespace
@@ -94,9 +120,6 @@ Announcement parse_announcement(std::string_view text) {
         equals == std::string_view::npos ? std::nullopt : stack::parse_ip_address(text.substr(equals + 1));
     if (!address || equals == 0)
         throw UsageError("--announce: '" + std::string(text) + "' is no INTERFACE=ADDRESS");
-    if (!address->is_v4())
-        throw UsageError("--announce: '" + std::string(text) +
-                         "': gratuitous ARP is for IPv4 addresses only");
     return {std::string(text.substr(0, equals)), *address};
 }
 
@@ -115,9 +138,8 @@ struct Announcer::Impl : std::enable_shared_from_this<Impl> {
 
     void announce() {
         std::size_t frames = 0;
-        for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply})
-            if (socket.send(announcement_frame(operation, socket.link_address(), announcement.address)))
-                ++frames;
+        for (const FrameBytes& frame : announcement_frames(socket.link_address(), announcement.address))
+            if (socket.send(frame)) ++frames;
         if (on_sent) on_sent(announcement, frames);
         if (next_repeat == repeats.size()) return;
         timer.expires_at(started + std::chrono::duration_cast<std::chrono::steady_clock::duration>(

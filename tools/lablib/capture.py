@@ -1,5 +1,6 @@
 """Captures on the switch's ports, and a reader for them."""
 
+import ipaddress
 import re
 import signal
 import struct
@@ -16,6 +17,8 @@ _MAGIC_NANOSECONDS = 0xA1B23C4D
 _RECORD = struct.Struct("<IIII")
 _ETHERTYPE_IPV4 = 0x0800
 _ETHERTYPE_ARP = 0x0806
+_ETHERTYPE_IPV6 = 0x86DD
+_IPV6_HEADER_BYTES = 40
 _ARP_REPLY = 2
 _PROTOCOL_TCP = 6
 _NS_PER_S = 1_000_000_000
@@ -72,18 +75,24 @@ class Frame:
         return self.is_arp and self.data[20:22] == _ARP_REPLY.to_bytes(2, "big")
 
     def tcp(self) -> "TcpSegment | None":
-        """The TCP segment in it, or None."""
-        if len(self.data) < 54 or self.data[12:14] != _ETHERTYPE_IPV4.to_bytes(2, "big"):
+        """The TCP segment in it, or None. Behind IPv6 extension headers nothing is looked for."""
+        ether_type = int.from_bytes(self.data[12:14], "big")
+        if ether_type == _ETHERTYPE_IPV4 and len(self.data) >= 34:
+            ip_header = (self.data[14] & 0x0F) * 4
+            protocol, source, (total_length,) = self.data[23], self.data[26:30], struct.unpack_from("!H", self.data, 16)
+        elif ether_type == _ETHERTYPE_IPV6 and len(self.data) >= 54:
+            ip_header = _IPV6_HEADER_BYTES
+            protocol, source = self.data[20], self.data[22:38]
+            total_length = ip_header + struct.unpack_from("!H", self.data, 18)[0]
+        else:
             return None
-        ip_header = (self.data[14] & 0x0F) * 4
         at = 14 + ip_header
-        if self.data[23] != _PROTOCOL_TCP or len(self.data) < at + 20:
+        if protocol != _PROTOCOL_TCP or len(self.data) < at + 20:
             return None
-        (total_length,) = struct.unpack_from("!H", self.data, 16)
         source_port, target_port, sequence = struct.unpack_from("!HHI", self.data, at)
         offset_and_flags = self.data[at + 12], self.data[at + 13]
         return TcpSegment(
-            source=".".join(str(byte) for byte in self.data[26:30]),
+            source=str(ipaddress.ip_address(source)),
             source_port=source_port,
             target_port=target_port,
             sequence=sequence,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .options import FailoverOptions
 from .process import Program, Tools
-from .topology import SERVICE_ADDRESS, Topology
+from .topology import Topology
 
 # What a client may need beyond its duration: to open its connections, and to find that nothing comes any more.
 _GRACE_S = 30.0
@@ -85,12 +85,12 @@ class Client:
     def _custom_words(options: FailoverOptions) -> list[str]:
         assert options.client is not None
         # Not str.format(): the command may hold braces of its own.
-        command = options.client.replace("{host}", SERVICE_ADDRESS).replace("{port}", str(options.port))
+        command = options.client.replace("{host}", options.service_address).replace("{port}", str(options.port))
         return ["sh", "-c", command]
 
     def _load_words(self, options: FailoverOptions, tools: Tools) -> list[str]:
         return [tools.path("understudy-load"),
-                "--connect", f"{SERVICE_ADDRESS}:{options.port}",
+                "--connect", options.service_endpoint,
                 "--app", options.app,
                 "--clients", str(options.clients),
                 "--duration", f"{options.duration_s:g}",

@@ -68,7 +68,7 @@ class FailoverRun:
         self._observer = observer or Observer()
         self._client_capture = client_capture
         self._tools = Tools(options.build_dir)
-        self._topology = Topology(options.mirror)
+        self._topology = Topology(options.mirror, options.ip)
         self._folder: Path | None = None
         self._captures: list[Capture] = []
         self._programs: list[Program] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import UsageError
 from .fault import FaultKind
-from .topology import Mirror
+from .topology import SERVICE_ADDRESSES, Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATIONS = ("echo", "discard", "ticker")
@@ -37,9 +37,19 @@ class FailoverOptions:
     heartbeat_interval_ms: int = 100
     heartbeat_misses: int = 3
     cores: int = 1
+    ip: str = "4"
     json_file: Path | None = None
     pcap_dir: Path | None = None
     build_dir: Path = ROOT / "build"
+
+    @property
+    def service_address(self) -> str:
+        return SERVICE_ADDRESSES[self.ip]
+
+    @property
+    def service_endpoint(self) -> str:
+        host = self.service_address if self.ip == "4" else f"[{self.service_address}]"
+        return f"{host}:{self.port}"
 
 
 def version() -> str:
@@ -91,7 +101,7 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     client.add_argument("--duration", type=float, metavar="S",
                         help="of the client (default: 10, or what the fault and the heartbeats need)")
     client.add_argument("--message-bytes", type=int, default=defaults.message_bytes, metavar="N",
-                        help="(default: %(default)s)")
+                        help="IP version of the service (default: %(default)s)")
     client.add_argument("--rate", type=float, default=defaults.rate, metavar="N",
                         help="messages/s per client, one outstanding; 0: open and idle (default: %(default)g)")
     fault = parser.add_argument_group("fault")
@@ -130,8 +140,6 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         if arguments.app is not None:
             raise UsageError("--app and --server exclude each other")
         raise UsageError("--server needs the socket shim, which is not there yet; use --app")
-    if arguments.ip == "6":
-        raise UsageError("--ip 6 is not there yet; use --ip 4")
     _check_range("--port", arguments.port or SERVICE_PORT, 1, 65535)
     if arguments.port == 0:
         raise UsageError("--port must be 1 to 65535")
@@ -169,6 +177,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,
         cores=arguments.cores,
+        ip=arguments.ip,
         json_file=arguments.json,
         pcap_dir=arguments.pcap,
         build_dir=(arguments.build_dir or default_build_dir()).absolute(),

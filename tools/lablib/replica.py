@@ -10,7 +10,7 @@ from .errors import RunFailed
 from .event_log import EventLog
 from .options import FailoverOptions
 from .process import Program, Tools
-from .topology import (HEARTBEAT_LINKS, HEARTBEAT_PORT, PRIMARY_MAC, REPLICA_MAC, SERVICE_ADDRESS, Topology)
+from .topology import (HEARTBEAT_LINKS, HEARTBEAT_PORT, PRIMARY_MAC, REPLICA_MAC, Topology)
 
 _READY_TIMEOUT_S = 30.0
 _STATUS_TIMEOUT_S = 5.0
@@ -32,9 +32,9 @@ class Primary:
 
     def __init__(self, options: FailoverOptions, tools: Tools, topology: Topology, folder: Path) -> None:
         self.server = Program("twin", topology.primary, [
-            tools.path("understudy-twin"), "--listen", f"{SERVICE_ADDRESS}:{options.port}", "--app", options.app],
+            tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app],
             folder)
-        words = [tools.path("understudy-agent"), "--announce", f"lan0={SERVICE_ADDRESS}",
+        words = [tools.path("understudy-agent"), "--announce", f"lan0={options.service_address}",
                  "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options)]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.primary}:{HEARTBEAT_PORT},{link.replica}:{HEARTBEAT_PORT}"]
@@ -58,7 +58,7 @@ class Replica:
         words = [tools.path("understudyd"),
                  "--tap", _dpdk_port(0, "tap0", 8192),
                  "--service-port", _dpdk_port(1, "lan0", 4096),
-                 "--service", f"{SERVICE_ADDRESS}:{options.port}={options.app}",
+                 "--service", f"{options.service_endpoint}={options.app}",
                  "--primary-link-address", PRIMARY_MAC,
                  "--link-address", REPLICA_MAC,
                  "--cores", str(options.cores),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .capture import read_capture
-from .topology import PRIMARY_MAC, REPLICA_MAC, SERVICE_ADDRESS
+from .topology import PRIMARY_MAC, REPLICA_MAC, SERVICE_ADDRESSES
 
 _SEQUENCE_SPACE = 1 << 32
 
@@ -56,7 +56,7 @@ def _read_streams(capture: Path) -> list[Stream]:
     streams: dict[int, Stream] = {}
     for frame in read_capture(capture):
         segment = frame.tcp()
-        if segment is None or segment.source != SERVICE_ADDRESS:
+        if segment is None or segment.source not in SERVICE_ADDRESSES.values():
             continue
         if frame.source_mac not in (PRIMARY_MAC, REPLICA_MAC):
             continue

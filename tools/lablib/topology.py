@@ -29,8 +29,9 @@ _RUN_ID = re.compile(rf"{PREFIX}(\d+)x(\d+)$")
 _NAMESPACE = re.compile(rf"({PREFIX}\d+x\d+)-[A-Z]$")
 _KILL_TIMEOUT_S = 5.0
 
-SERVICE_ADDRESS = "10.77.0.1"
-CLIENT_ADDRESS = "10.77.0.100"
+# By IP version.
+SERVICE_ADDRESSES = {"4": "10.77.0.1", "6": "fd77::1"}
+CLIENT_ADDRESSES = {"4": "10.77.0.100", "6": "fd77::100"}
 HEARTBEAT_PORT = 7800
 CLIENT_MAC = "02:75:73:00:00:64"
 PRIMARY_MAC = "02:75:73:00:00:01"
@@ -169,6 +170,7 @@ class Topology:
     """The namespaces of one run. `build()` makes them, `remove()` takes away whatever is there."""
 
     mirror: Mirror
+    ip: str = "4"
     run_id: str = field(default_factory=make_run_id)
 
     def __post_init__(self) -> None:
@@ -189,9 +191,14 @@ class Topology:
         for namespace in (self.client, self.primary):
             self._sysctl(namespace, *_TCP_SETTINGS)
         for namespace in self.namespaces:
-            # No kernel says a word of IPv6: the wire of the service LAN shows the run and nothing else.
+            # No kernel says a word of IPv6 unasked: the wire of the service LAN shows the run and nothing else.
             self._sysctl(namespace, "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
         self._plug_in_switch()
+        if self.ip == "6":
+            for namespace in (self.client, self.primary):
+                lan = "net.ipv6.conf.lan0"
+                self._sysctl(namespace, f"{lan}.disable_ipv6=0", f"{lan}.accept_ra=0", f"{lan}.accept_dad=0",
+                             f"{lan}.router_solicitations=0")
         self._address_hosts()
         self._mirror_port()
 
@@ -221,14 +228,18 @@ class Topology:
                       for link in HEARTBEAT_LINKS]
         heartbeats += [f"addr add {link.primary}/24 dev {link.interface}" for link in HEARTBEAT_LINKS]
         heartbeats += [f"link set {link.interface} up" for link in HEARTBEAT_LINKS]
-        ip_batch(self.primary, heartbeats + [f"addr add {SERVICE_ADDRESS}/24 dev lan0", "link set lan0 up"])
-        ip_batch(self.client, [f"addr add {CLIENT_ADDRESS}/24 dev lan0", "link set lan0 up"])
+        ip_batch(self.primary, heartbeats + self._lan_address(SERVICE_ADDRESSES))
+        ip_batch(self.client, self._lan_address(CLIENT_ADDRESSES))
         # The replica's kernel owns no service address and stays silent: the stack is the only one to speak there.
         replica = ["link set lan0 arp off", "link set tap0 arp off", "link set tap0 promisc on",
                    "link set lan0 up", "link set tap0 up"]
         for link in HEARTBEAT_LINKS:
             replica += [f"addr add {link.replica}/24 dev {link.interface}", f"link set {link.interface} up"]
         ip_batch(self.replica, replica)
+
+    def _lan_address(self, addresses: dict[str, str]) -> list[str]:
+        length, flags = (24, "") if self.ip == "4" else (64, " nodad")
+        return [f"addr add {addresses[self.ip]}/{length} dev lan0{flags}", "link set lan0 up"]
 
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its

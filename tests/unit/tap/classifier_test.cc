@@ -17,7 +17,7 @@ using Member = std::uint64_t ClassifierCounters::*;
 
 ClassifierSettings settings(const std::string& extra = {}) {
     return {.primary_link = test::primary_link,
-            .services = {test::endpoint("10.77.0.2", 443),
+            .services = {test::endpoint("10.77.0.2", 443), test::endpoint("fd00:77::1", test::service_port),
                          test::endpoint(test::service_address, test::service_port)},
             .extra_filter = extra};
 }
@@ -43,7 +43,8 @@ Outcome classify(const test::Bytes& bytes, const std::string& extra = {}) {
 void expect(const Packet& packet, Verdict verdict, bool sign_of_life, const std::string& counter,
             const std::string& extra = {}) {
     SCOPED_TRACE(counter);
-    const Outcome outcome = classify(build(packet), extra);
+    const bool is_v6 = std::strchr(packet.source, ':') != nullptr;
+    const Outcome outcome = classify(is_v6 ? test::build_ipv6(packet) : build(packet), extra);
     EXPECT_EQ(outcome.verdict, verdict);
     EXPECT_EQ(outcome.sign_of_life, sign_of_life);
     std::set<std::string> wanted{counter};
@@ -87,6 +88,39 @@ TEST(Classifier, RefusesGroupDestinations) {
     expect({.destination_link = {0x01, 0, 0x5e, 0, 0, 1}}, Verdict::refused, false, "group_destination");
 }
 
+constexpr const char* client6 = "fd00:77::9";
+constexpr const char* service6 = "fd00:77::1";
+
+// The same over IPv6.
+Packet packet6() {
+    return {.ethertype = ETHERTYPE_IPV6, .source = client6, .destination = service6};
+}
+
+TEST(Classifier, KnowsAServiceOverIpv6) {
+    expect(packet6(), Verdict::from_client, false, "from_client");
+    Packet answer = packet6();
+    std::swap(answer.source, answer.destination);
+    std::swap(answer.source_port, answer.destination_port);
+    answer.source_link = test::primary_link;
+    answer.destination_link = test::client_link;
+    expect(answer, Verdict::from_primary, true, "from_primary");
+    answer.source_link = test::stranger_link;
+    expect(answer, Verdict::refused, false, "foreign_source");
+}
+
+TEST(Classifier, SetsOtherIpv6TrafficApart) {
+    expect(with(packet6(), [](Packet& p) { p.destination_port = 22; }), Verdict::not_service, false,
+           "not_selected");
+    expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_ICMPV6; }), Verdict::not_service, false,
+           "icmp");
+    expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_FRAGMENT; }), Verdict::not_service, false,
+           "fragment");
+    expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_ROUTING; }), Verdict::not_service, false,
+           "other_protocol");
+    expect(with(packet6(), [](Packet& p) { p.payload = 3; }), Verdict::not_service, false, "malformed");
+    expect(with(packet6(), [](Packet& p) { p.cut = 31; }), Verdict::not_service, false, "malformed");
+}
+
 TEST(Classifier, SetsOtherTrafficApart) {
     for (const bool primary : {false, true}) {
         Packet base;
@@ -99,7 +133,6 @@ TEST(Classifier, SetsOtherTrafficApart) {
         apart([](Packet& p) { p.ethertype = ETHERTYPE_ARP; }, "arp");
         apart([](Packet& p) { p.ethertype = ETHERTYPE_VLAN; }, "vlan");
         apart([](Packet& p) { p.ethertype = 0x88a8; }, "vlan");
-        apart([](Packet& p) { p.ethertype = ETHERTYPE_IPV6; }, "ipv6");
         apart([](Packet& p) { p.ethertype = 0x88cc; }, "other_ethertype");
         apart([](Packet& p) { p.protocol = IPPROTO_ICMP; }, "icmp");
         apart([](Packet& p) { p.protocol = IPPROTO_UDP; }, "other_protocol");

@@ -5,6 +5,7 @@
 #include <net/ethernet.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 
 #include <array>
 #include <cstring>
@@ -53,6 +54,28 @@ inline Packet reply() {
             .destination_port = client_port};
 }
 
+inline Bytes build_ipv6(const Packet& packet) {
+    Bytes bytes(sizeof(ether_header) + sizeof(ip6_hdr) + packet.payload + packet.padding);
+    ether_header ethernet{};
+    std::memcpy(ethernet.ether_dhost, packet.destination_link.data(), ETH_ALEN);
+    std::memcpy(ethernet.ether_shost, packet.source_link.data(), ETH_ALEN);
+    ethernet.ether_type = htons(ETHERTYPE_IPV6);
+    std::memcpy(bytes.data(), &ethernet, sizeof ethernet);
+    ip6_hdr ip{};
+    ip.ip6_vfc = 0x60;
+    ip.ip6_plen = htons(static_cast<std::uint16_t>(packet.payload));
+    ip.ip6_nxt = packet.protocol;
+    ip.ip6_hlim = 64;
+    inet_pton(AF_INET6, packet.source, &ip.ip6_src);
+    inet_pton(AF_INET6, packet.destination, &ip.ip6_dst);
+    std::memcpy(bytes.data() + sizeof ethernet, &ip, sizeof ip);
+    const std::array<std::uint16_t, 2> ports = {htons(packet.source_port), htons(packet.destination_port)};
+    if (packet.payload >= sizeof ports)
+        std::memcpy(bytes.data() + sizeof ethernet + sizeof ip, ports.data(), sizeof ports);
+    bytes.resize(bytes.size() - packet.cut);
+    return bytes;
+}
+
 inline Bytes build(const Packet& packet) {
     const std::size_t ip_header = sizeof(iphdr) + packet.options;
     Bytes bytes(sizeof(ether_header) + ip_header + packet.payload + packet.padding);
@@ -82,10 +105,11 @@ inline Frame frame_of(const Bytes& bytes) {
     return {.bytes = bytes, .wire_length = static_cast<std::uint32_t>(bytes.size())};
 }
 
-inline ServiceEndpoint endpoint(const char* v4, std::uint16_t port) {
+inline ServiceEndpoint endpoint(const char* address, std::uint16_t port) {
     ServiceEndpoint service{.port = port};
+    if (inet_pton(AF_INET6, address, service.address.data()) == 1) return service;
     service.address[10] = service.address[11] = 0xff;
-    inet_pton(AF_INET, v4, &service.address[12]);
+    inet_pton(AF_INET, address, &service.address[12]);
     return service;
 }
 
