@@ -90,8 +90,7 @@ std::uint8_t fill_sack_blocks(Connection& c, std::span<wire::SeqRange> out) {
     // RFC 2883 4: the duplicate stands first, and is told once.
     if (c.dsack_due) out[count++] = c.dsack;
     c.dsack_due = false;
-    if (c.out_of_order != nullptr)
-        count += c.out_of_order->sack_blocks(out.subspan(count));
+    if (c.out_of_order != nullptr) count += c.out_of_order->sack_blocks(out.subspan(count));
     return static_cast<std::uint8_t>(count);
 }
 
