@@ -2,17 +2,12 @@
 
 #include <cassert>
 
+#include "stack/mix.hh"
+
 namespace understudy::stack {
 namespace {
 
 constexpr std::size_t smallest_table = 1024;
-
-__extension__ using Wide = unsigned __int128;
-
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-    const auto product = static_cast<Wide>(a) * b;
-    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-}
 
 }  // namespace
 

@@ -97,6 +97,10 @@ class ConnectionEvents {
     virtual void writable(ConnectionId id) = 0;
     // The connection is gone; `id` is dead when this returns. The last event of a connection.
     virtual void closed(ConnectionId id, CloseReason reason) = 0;
+    // A datagram of `client` for a UDP service, in its turn among all that arrived. `bytes` is valid until this
+    // returns; it may be empty.
+    virtual void datagram(const Endpoint& /*service*/, const Endpoint& /*client*/,
+                          std::span<const std::byte> /*bytes*/) {}
     // A connection was seeded from the primary's SYN/ACK (silent mode only).
     virtual void seeded(const SeedRecord&) {}
 };

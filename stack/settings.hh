@@ -75,8 +75,21 @@ struct ShadowSettings {
     bool cover_inferred = false;
 };
 
+// An answer of the shadow application and the primary's equal one cancel each other, whichever is seen first
+// (rules.md 27). Each kind waits within these bounds.
+struct UdpSettings {
+    // How long one waits for the other. What the application answered and the primary did not is sent at promotion.
+    Duration hold = std::chrono::milliseconds(200);
+    // Beyond these the oldest make room.
+    std::uint32_t hold_datagrams = 4096;
+    std::uint32_t hold_bytes = 4 << 20;
+    std::uint32_t max_peers = 1 << 14;  // clients whose link-level address is remembered
+    std::uint8_t ttl = 64;
+};
+
 struct Settings {
-    std::vector<Endpoint> services;
+    std::vector<Endpoint> services;      // over TCP
+    std::vector<Endpoint> udp_services;  // an endpoint may be both
     // Further addresses of this host: answered for like a service address, and usable by active opens.
     std::vector<IpAddress> addresses;
     LinkAddress link_address;  // of the replica's service port
@@ -94,6 +107,7 @@ struct Settings {
     std::vector<Duration> announce_repeats = {std::chrono::milliseconds(50), std::chrono::milliseconds(250),
                                               std::chrono::seconds(1), std::chrono::seconds(3)};
     TcpSettings tcp;
+    UdpSettings udp;
     ShadowSettings shadow;
 };
 

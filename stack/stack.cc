@@ -6,6 +6,7 @@
 
 #include "stack/ingress.hh"
 #include "stack/tcp/core.hh"
+#include "stack/udp/services.hh"
 #include "stack/wire/arp.hh"
 #include "stack/wire/icmp.hh"
 
@@ -26,10 +27,13 @@ const Settings& validated(const Settings& settings) {
             "window_scale must be 0 to 14 (RFC 7323 2.3)");
     require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
             "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
+    require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
-    for (const Endpoint& service : settings.services)
-        require(service.address.is_v4() && service.port != 0, "a service needs an IPv4 address and a port");
+    for (const auto& services : {settings.services, settings.udp_services})
+        for (const Endpoint& service : services)
+            require(service.address.is_v4() && service.port != 0,
+                    "a service needs an IPv4 address and a port");
     return settings;
 }
 
@@ -37,9 +41,10 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random) {}
+        : core(validated(settings), sink, events, random), udp(core, random) {}
 
     Core core;
+    udp::Services udp;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
@@ -47,11 +52,17 @@ struct Stack::Impl {
     std::array<Segment, FlowTable::max_burst> segments;
     std::array<FlowKey, FlowTable::max_burst> keys;
     std::array<std::uint32_t, FlowTable::max_burst> found;
+    std::size_t segments_read = 0;
+    // Each with the number of segments before it: both kinds go on in the order of arrival.
+    std::array<std::pair<std::size_t, udp::Datagram>, FlowTable::max_burst> datagrams;
+    std::size_t datagrams_read = 0;
+    std::size_t datagrams_done = 0;
 
     bool is_master() const { return core.mode == Mode::master; }
     void receive_burst(std::span<const ReceivedFrame> burst);
-    // True when the frame is a segment for a connection; it is then read into `segment`.
+    // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are queued.
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
+    void dispatch_datagrams(std::size_t segments_before);
     void on_arp(wire::Bytes packet);
     void on_icmp(const IpPacket& packet, const ReceivedFrame& frame);
     void dispatch(Connection* c, const Segment& segment);
@@ -62,21 +73,30 @@ struct Stack::Impl {
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
-    std::size_t count = 0;
+    segments_read = datagrams_read = datagrams_done = 0;
     for (const ReceivedFrame& frame : burst) {
-        Segment& segment = segments[count];
+        Segment& segment = segments[segments_read];
         segment = Segment{};
         if (!read_frame(frame, segment)) continue;
-        keys[count++] = core.key_of(segment.remote, segment.local);
+        keys[segments_read++] = core.key_of(segment.remote, segment.local);
     }
-    core.table.flows().find_burst(std::span(keys).first(count), found);
-    for (std::size_t i = 0; i < count; ++i)
+    core.table.flows().find_burst(std::span(keys).first(segments_read), found);
+    for (std::size_t i = 0; i < segments_read; ++i)
         if (found[i] != FlowTable::none) core.prefetch(found[i]);
     const std::uint64_t version = core.table.flows().version();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < segments_read; ++i) {
+        dispatch_datagrams(i);
         if (core.table.flows().version() != version) found[i] = core.table.flows().find(keys[i]);
         Core::Batch batch(core);
         dispatch(found[i] == FlowTable::none ? nullptr : &core.table.at(found[i]), segments[i]);
+    }
+    dispatch_datagrams(segments_read);
+}
+
+void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
+    while (datagrams_done < datagrams_read && datagrams[datagrams_done].first <= segments_before) {
+        Core::Batch batch(core);
+        udp.input(datagrams[datagrams_done++].second);
     }
 }
 
@@ -114,6 +134,11 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     }
     if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
         on_icmp(*packet, frame);
+        return false;
+    }
+    if (packet->header.protocol == wire::IpProtocol::udp) {
+        if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
+            datagrams[datagrams_read++] = {segments_read, *datagram};
         return false;
     }
     if (packet->header.protocol != wire::IpProtocol::tcp) {
@@ -270,6 +295,7 @@ void Stack::advance(Instant now) {
         due.pop_back();
         impl_->announce();
     }
+    impl_->udp.expire();
     const std::vector<std::uint32_t>& expired = core.collect_due();
     constexpr std::size_t ahead = 8;
     for (std::size_t i = 0; i < expired.size(); ++i) {
@@ -283,6 +309,7 @@ void Stack::advance(Instant now) {
 
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
+    if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;
     if (!impl_->announcements_due.empty()) {
         const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
         next = next ? std::min(*next, announcement) : announcement;
@@ -339,6 +366,7 @@ PromotionReport Stack::promote(Instant now) {
                 break;
         }
     }
+    report.datagrams = impl_->udp.release();
     return report;
 }
 
@@ -427,6 +455,12 @@ void Stack::resume_receive(ConnectionId id, Instant now) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     if (Connection* c = impl_->core.table.find(id)) tcp::app_resume_receive(impl_->core, *c);
+}
+
+bool Stack::send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
+                          Instant now) {
+    impl_->core.now = now;
+    return impl_->udp.send(service, client, bytes);
 }
 
 std::size_t Stack::connection_count() const {

@@ -33,6 +33,7 @@ struct PromotionReport {
     std::size_t promoted = 0;   // connections carried on
     std::size_t reset = 0;      // connections answered with RST: not covered
     std::size_t half_open = 0;  // handshakes completed on the primary's behalf
+    std::size_t datagrams = 0;  // withheld answers of UDP services that were sent
 };
 
 class Stack {
@@ -94,6 +95,11 @@ class Stack {
     void abort(ConnectionId id, Instant now);
     // Offers queued input again and opens the window.
     void resume_receive(ConnectionId id, Instant now);
+
+    // Sends a datagram from a UDP service to `client`, of whom a frame was seen before. While silent it is withheld
+    // (rules.md 27). False when it was refused: too large for one packet, not possible, no buffer; each counted.
+    bool send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
+                       Instant now);
 
     std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
     std::size_t time_wait_count() const;

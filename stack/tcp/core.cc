@@ -12,7 +12,9 @@ const NewReno new_reno;
 
 std::vector<IpAddress> distinct_addresses(const Settings& settings) {
     std::vector<IpAddress> addresses = settings.addresses;
-    for (const Endpoint& service : settings.services)
+    std::vector<Endpoint> services = settings.services;
+    services.insert(services.end(), settings.udp_services.begin(), settings.udp_services.end());
+    for (const Endpoint& service : services)
         if (std::find(addresses.begin(), addresses.end(), service.address) == addresses.end())
             addresses.push_back(service.address);
     return addresses;

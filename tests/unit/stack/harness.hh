@@ -130,6 +130,10 @@ class Recorder final : public ConnectionEvents {
     void peer_closed(ConnectionId) override { log.emplace_back("peer_closed"); }
     void writable(ConnectionId) override { log.emplace_back("writable"); }
     void closed(ConnectionId, CloseReason reason) override { log.emplace_back(to_string(reason)); }
+    void datagram(const Endpoint&, const Endpoint& client, std::span<const std::byte> bytes) override {
+        input.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        log.push_back("datagram of " + to_string(client));
+    }
     void seeded(const SeedRecord& record) override { seeds.push_back(record); }
 
     ConnectionId connection;
