@@ -87,7 +87,7 @@ TEST(CommandLine, AgentRefuses) {
          {"--heartbeat nonsense", exit_usage, "nonsense"},
          {"--heartbeat 127.0.0.1:1,127.0.0.1:2 --heartbeat-misses 0", exit_usage, "--heartbeat-misses"},
          {"--announce nonsense", exit_usage, "nonsense"},
-         {"--announce eth0=fd00::1", exit_usage, "IPv4"},
+         {"--announce eth0=fd00::zz", exit_usage, "fd00::zz"},
          {"--config /no/such/file", exit_usage, "/no/such/file"},
          {"--log-level loud", exit_usage, "--log-level"},
          {"--heartbeat 192.0.2.1:7800,192.0.2.2:7800", exit_failure, "192.0.2.1:7800"},
