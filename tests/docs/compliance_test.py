@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LEDGER = ROOT / "docs" / "compliance.md"
 VERDICTS = {"done", "partly", "not"}
 GTEST = re.compile(r"^TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)", re.MULTILINE)
-NAMED = re.compile(r"`(unit_\w+|sim): (\w+)\.(\w+)`")
-SCRIPT = re.compile(r"`((?:tests|fuzz)/[\w./-]+)`")
-LAB = re.compile(r"`(lab|interop): ([\w-]+)`")
+# "unit_stack: Suite.Name, Instance/Suite.Name/Parameter"
+NAMED = re.compile(r"(unit_\w+|sim): ((?:(?:\w+/)?\w+\.\w+(?:/\w+)?(?:, )?)+)")
+TEST = re.compile(r"(?:\w+/)?(\w+)\.(\w+)(?:/\w+)?")
+SCRIPT = re.compile(r"((?:tests|fuzz)/[\w./-]+\w)")
+LAB = re.compile(r"(lab|interop): ([\w-]+)")
 
 
 def gtests(folder: Path) -> set[tuple[str, str]]:
@@ -44,7 +46,8 @@ def faults_of(cells: list[str], tests: dict[str, set[tuple[str, str]]]) -> list[
     faults = []
     if verdict not in VERDICTS:
         faults.append(f"verdict {cells[2]!r} is none of {', '.join(sorted(VERDICTS))}")
-    named = [(program, (suite, name)) for program, suite, name in NAMED.findall(proof)]
+    proof = proof.replace("`", "")
+    named = [(program, test) for program, names in NAMED.findall(proof) for test in TEST.findall(names)]
     faults += [f"no test {program}: {'.'.join(test)}" for program, test in named if test not in tests.get(program, set())]
     scripts = SCRIPT.findall(proof)
     faults += [f"no file {script}" for script in scripts if not (ROOT / script).exists()]
