@@ -88,9 +88,10 @@ TEST(Impairment, TheRateSpacesFramesAndTheQueueIsBounded) {
     settings.queue_bytes = 10'000;
     Impairment impairment(settings, 0);
     std::vector<Instant> at;
-    for (int i = 0; i < 20; ++i)
-        for (const Instant arrival : impairment.pass(1000, Instant(0s)).arrivals())
-            at.push_back(arrival);
+    for (int i = 0; i < 20; ++i) {
+        const Fate fate = impairment.pass(1000, Instant(0s));
+        at.insert(at.end(), fate.arrivals().begin(), fate.arrivals().end());
+    }
     ASSERT_EQ(at.size(), 11u) << "one on the line, ten behind it";
     for (std::size_t i = 0; i < at.size(); ++i)
         EXPECT_EQ(at[i], Instant((i + 1) * 100us));
