@@ -115,7 +115,8 @@ class Direction {
 
     void receive(Instant now) {
         from_.receive([&](std::span<const std::byte> frame) {
-            for (const Instant at : impairment_.pass(frame.size(), now).arrivals())
+            const Fate fate = impairment_.pass(frame.size(), now);
+            for (const Instant at : fate.arrivals())
                 waiting_.push({at, next_order_++, {frame.begin(), frame.end()}});
         });
     }
