@@ -93,6 +93,20 @@ std::optional<wire::SeqRange> Reassembly::overlap(Seq begin, Seq end) const {
     return std::nullopt;
 }
 
+std::size_t Reassembly::gaps(wire::SeqRange range, std::span<wire::SeqRange> out) const {
+    std::size_t count = 0;
+    const auto add = [&](Seq end) {
+        if (range.begin < end && count < out.size()) out[count++] = {range.begin, end};
+    };
+    for (const Range& waiting : ranges_) {
+        if (waiting.begin >= range.end) break;
+        add(waiting.begin);
+        range.begin = max(range.begin, waiting.end());
+    }
+    add(range.end);
+    return count;
+}
+
 std::size_t Reassembly::sack_blocks(std::span<wire::SeqRange> out) const {
     std::size_t count = 0;
     std::uint32_t before = insertions_ + 1;

@@ -45,6 +45,8 @@ class Reassembly {
     Seq highest() const;
     // The waiting ranges as SACK blocks, those that grew last first (RFC 2018 4), as many as `out` takes.
     std::size_t sack_blocks(std::span<wire::SeqRange> out) const;
+    // The parts of `range` that do not wait, in order, as many as `out` takes. Returns how many.
+    std::size_t gaps(wire::SeqRange range, std::span<wire::SeqRange> out) const;
     // The first part of [begin, end) that waits already.
     std::optional<wire::SeqRange> overlap(Seq begin, Seq end) const;
 

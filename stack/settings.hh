@@ -83,6 +83,9 @@ struct TcpSettings {
 struct ShadowSettings {
     // How long a gap that the primary has acknowledged may be due to reordering on the mirror.
     Duration hole_grace = std::chrono::milliseconds(50);
+    // There is a repair source: what is missing may be filled for this long before the connection is given up.
+    // Zero: there is none.
+    Duration repair_deadline{};
     // Most bytes of one connection that wait while the shadow application lags.
     std::uint32_t lag_budget_bytes = 8 << 20;
     // A half-open handshake that nobody completes is forgotten after this.

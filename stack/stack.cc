@@ -255,6 +255,22 @@ void Stack::advance(Instant now) {
     }
 }
 
+std::size_t Stack::missing(std::span<MissingBytes> out, Duration min_age, Instant now) {
+    impl_->core.now = now;
+    return tcp::collect_missing(impl_->core, out, min_age);
+}
+
+bool Stack::lacks_bytes() const {
+    return !impl_->core.incomplete.empty();
+}
+
+bool Stack::repair(const RepairBytes& answer, Instant now) {
+    Core& core = impl_->core;
+    core.now = now;
+    Core::Batch batch(core);
+    return tcp::repair(core, answer);
+}
+
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
     if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;

@@ -15,6 +15,7 @@
 #include "stack/counters.hh"
 #include "stack/interfaces.hh"
 #include "stack/options.hh"
+#include "stack/repair.hh"
 #include "stack/settings.hh"
 #include "stack/snapshot.hh"
 #include "stack/time.hh"
@@ -101,6 +102,16 @@ class Stack {
     // each counted.
     bool send_datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes,
                        Instant now);
+
+    // What the mirror proved sent, did not show, and has been missing for `min_age` or longer; as much as `out`
+    // takes, each connection in its turn. Returns how much. Nothing without ShadowSettings::repair_deadline, and
+    // nothing that is past it. It stays missing until repair() fills it, or the mirror.
+    std::size_t missing(std::span<MissingBytes> out, Duration min_age, Instant now);
+    // Whether missing() may have something to tell.
+    bool lacks_bytes() const;
+    // Fills what is missing. Bytes that are not, any more, are passed over; an answer beyond what is missing is
+    // refused whole. Each has its counter. True when something was filled.
+    bool repair(const RepairBytes& answer, Instant now);
 
     std::size_t connection_count() const;  // without those in TIME-WAIT that the application is done with
     std::size_t time_wait_count() const;

@@ -64,6 +64,8 @@ struct Shadow {
     std::uint32_t primary_tsval = 0;
     Instant primary_tsval_at{};
     Instant hole_since = never;
+    Seq hole_at;  // where the first byte is missing since then
+    Seq gap_at;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
     std::uint32_t max_flight = 0;
@@ -72,6 +74,7 @@ struct Shadow {
     Instant rtt_at{};
     bool has_primary_fin = false;
     bool seeded = false;
+    bool listed = false;  // in Core::incomplete
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
     // connection, and the application may be behind.
     bool was_reset = false;

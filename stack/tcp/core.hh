@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "stack/egress_gate.hh"
 #include "stack/interfaces.hh"
 #include "stack/isn.hh"
+#include "stack/repair.hh"
 #include "stack/settings.hh"
 #include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection.hh"
@@ -49,6 +51,7 @@ class Core {
     Mode mode;
     std::optional<Instant> promoted_at;
     std::uint16_t next_ip_identification = 0;
+    std::deque<ConnectionId> incomplete;  // connections with something missing, each once
 
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
@@ -360,6 +363,16 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
+// repair.cc: the end of what the primary is known to have sent.
+Seq proven_sent(const Connection& c);
+// Remembers a connection that a repair source may complete.
+void list_incomplete(Core& core, Connection& c);
+// Stack::missing and Stack::repair.
+std::size_t collect_missing(Core& core, std::span<MissingBytes> out, Duration min_age);
+bool repair(Core& core, const RepairBytes& answer);
+// The primary's stream goes on with a segment whose numbers have been taken.
+enum class FollowedAs : std::uint8_t { seen, repair };
+void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
 // swallowed.

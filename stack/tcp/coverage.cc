@@ -21,6 +21,11 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
     }
 }
 
+// How long what is missing may still come: by reordering, or from a repair source.
+Duration missing_grace(const Core& core) {
+    return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
+}
+
 }  // namespace
 
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
@@ -47,18 +52,21 @@ void check_coverage(Core& core, Connection& c) {
         return;
     }
     const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
-    const Seq proven_sent = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
-    const auto note = [&](Instant& since, bool present) {
+    // The time counts for the byte that is missing first: while bytes are filled, and others go missing
+    // behind them, none of them is given up.
+    const auto note = [&](Instant& since, Seq& at, Seq next, bool present) {
         if (!present)
             since = never;
-        else if (since == never)
+        else if (since == never || at != next)
             since = core.now;
+        at = next;
     };
-    note(shadow.hole_since, shadow.primary_ack > c.rcv_nxt);
-    note(shadow.gap_since, proven_sent > primary_nxt);
+    note(shadow.hole_since, shadow.hole_at, c.rcv_nxt, shadow.primary_ack > c.rcv_nxt);
+    note(shadow.gap_since, shadow.gap_at, primary_nxt, proven_sent(c) > primary_nxt);
+    list_incomplete(core, c);
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
     if (!c.is_synchronized()) return;
-    c.life_at = first == never ? never : first + core.settings.shadow.hole_grace;
+    c.life_at = first == never ? never : first + missing_grace(core);
     core.arm(c);
 }
 
@@ -69,7 +77,7 @@ void on_shadow_timer(Core& core, Connection& c) {
         return core.finish(c, CloseReason::finished);
     if (shadow.was_reset) return core.finish(c, CloseReason::reset_by_primary);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
-    const Duration grace = core.settings.shadow.hole_grace;
+    const Duration grace = missing_grace(core);
     if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
         uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
     if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)

@@ -157,7 +157,7 @@ void compare(Core& core, Connection& c, wire::Bytes bytes) {
         uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
 }
 
-void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
+void take_primary_bytes(Core& core, Connection& c, const Segment& segment, FollowedAs as) {
     Shadow& shadow = *c.shadow;
     Seq begin = segment.seq();
     wire::Bytes bytes = segment.payload;
@@ -168,12 +168,16 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
         shadow.primary_fin = end;
     }
     c.snd_nxt = max(c.snd_nxt, segment.end());
-    if (!c.shadow->rtt_timed && segment.length() != 0 && segment.end() == c.snd_nxt && end > next) {
+    if (as == FollowedAs::seen && !c.shadow->rtt_timed && segment.length() != 0 && segment.end() == c.snd_nxt && end > next) {
         c.shadow->rtt_timed = true;
         c.shadow->rtt_seq = segment.end();
         c.shadow->rtt_at = core.now;
     }
-    if (end <= next || bytes.empty()) return;
+    if (bytes.empty()) return;
+    if (end <= next) {
+        ++core.counters.tcp_duplicate_segments;
+        return;
+    }
     if (begin < next) {
         bytes = bytes.subspan(distance(begin, next));
         begin = next;
@@ -197,6 +201,21 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
 }
 
 }  // namespace
+
+void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as) {
+    if (tracks_output(c)) take_primary_bytes(core, c, segment, as);
+    Shadow& shadow = *c.shadow;
+    shadow.max_flight =
+        std::max(shadow.max_flight, c.snd_nxt > c.snd_una ? distance(c.snd_una, c.snd_nxt) : 0u);
+    if (shadow.has_primary_fin && c.send_queue.primary_nxt() == shadow.primary_fin) {
+        if (c.send_queue.app_nxt() > shadow.primary_fin)
+            uncover(core, c, Coverage::diverged, distance(c.iss + 1, shadow.primary_fin));
+        on_fin_sent(core, c);
+    }
+    if (!apply_client_acks(core, c)) return;
+    check_coverage(core, c);
+    (void)finish_if_done(core, c);
+}
 
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
     Shadow& shadow = *c.shadow;
@@ -229,18 +248,7 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     note_numbers(core, *c, segment);
     // The primary sends data only on an established connection: the client's last ACK may be missing here.
     if (segment.length() != 0 && !establish_shadow(core, *c)) return;
-    if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
-    Shadow& shadow = *c->shadow;
-    shadow.max_flight =
-        std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
-    if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
-        if (c->send_queue.app_nxt() > shadow.primary_fin)
-            uncover(core, *c, Coverage::diverged, distance(c->iss + 1, shadow.primary_fin));
-        on_fin_sent(core, *c);
-    }
-    if (!apply_client_acks(core, *c)) return;
-    check_coverage(core, *c);
-    if (!finish_if_done(core, *c)) return;
+    follow_primary(core, *c, segment, FollowedAs::seen);
 }
 
 }  // namespace understudy::stack::tcp
