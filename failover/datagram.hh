@@ -15,6 +15,8 @@ namespace understudy::failover {
 inline constexpr std::uint32_t heartbeat_version = 1;
 // Longest datagram that is accepted, with its authentication code.
 inline constexpr std::size_t max_heartbeat_bytes = 256;
+// Longest datagram of any kind, below the MTU of every link.
+inline constexpr std::size_t max_link_datagram_bytes = 1232;
 
 // Why a datagram is refused.
 enum class DatagramError : std::uint8_t {

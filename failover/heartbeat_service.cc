@@ -141,6 +141,8 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
     HeartbeatSettings settings;
     SignOfLife on_sign_of_life;
     LinkChange on_link_change;
+    OnRepair on_repair;
+    std::size_t repair_turn = 0;
     Session session;
     std::vector<Socket> sockets;
     asio::steady_timer timer;
@@ -229,6 +231,18 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         return !error;
     }
 
+    bool send_repair(const proto::v1::Repair& message) {
+        for (std::size_t tried = 0; tried < sockets.size() && running; ++tried) {
+            const std::size_t index = repair_turn++ % sockets.size();
+            if (!session.links().status(index, monotonic_now()).alive) continue;
+            const std::string bytes = session.repair(message, monotonic_now());
+            if (bytes.empty() || !send(index, bytes)) return false;
+            ++counters(index).repairs_sent;
+            return true;
+        }
+        return false;
+    }
+
     void wait(std::size_t index) {
         Socket& link = sockets[index];
         if (link.waiting) return;
@@ -246,8 +260,8 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         const Instant now = monotonic_now();
         if (link.sweep_left == 0) begin_sweep(link, now);
         for (std::size_t i = 0; i < receive_burst && running; ++i) {
-            // One byte more than a heartbeat may have, so that a longer one is seen to be longer.
-            std::array<char, max_heartbeat_bytes + 1> buffer;
+            // One byte more than a datagram may have, so that a longer one is seen to be longer.
+            std::array<char, max_link_datagram_bytes + 1> buffer;
             udp::endpoint sender;
             error_code error;
             const std::size_t length = link.socket.receive_from(asio::buffer(buffer), sender, 0, error);
@@ -290,6 +304,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         const Instant now = monotonic_now();
         const Session::Taken taken = session.take(index, bytes, now);
         if (!taken.reply.empty() && send(index, taken.reply)) ++counters(index).acks_sent;
+        if (taken.repair && on_repair) on_repair(*taken.repair);
         if (!taken.sign_of_life) return;
         note_alive(index, true);
         if (on_sign_of_life) on_sign_of_life(index, now);
@@ -328,6 +343,14 @@ LinkStatus HeartbeatService::status(std::size_t link) const {
 
 std::optional<Duration> HeartbeatService::peer_interval() const {
     return impl_->session.links().peer_interval();
+}
+
+void HeartbeatService::on_repair(OnRepair handler) {
+    impl_->on_repair = std::move(handler);
+}
+
+bool HeartbeatService::send_repair(const proto::v1::Repair& message) {
+    return impl_->send_repair(message);
 }
 
 bool HeartbeatService::rekey(const HeartbeatKey& key) {

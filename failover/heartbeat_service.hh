@@ -62,6 +62,8 @@ class HeartbeatService {
     // `link` was heard for the first time or again, or passed its deadline; the latter is told within an
     // interval and is for the log, not for decisions.
     using LinkChange = std::function<void(std::size_t link, bool alive)>;
+    // An authentic repair message of the peer.
+    using OnRepair = std::function<void(const proto::v1::Repair& message)>;
 
     // Opens and binds the sockets. Throws HeartbeatError when an address cannot be used,
     // std::invalid_argument for settings that cannot work. `io` must outlive the service.
@@ -72,6 +74,11 @@ class HeartbeatService {
     HeartbeatService(const HeartbeatService&) = delete;
     HeartbeatService& operator=(const HeartbeatService&) = delete;
 
+    // Before start().
+    void on_repair(OnRepair handler);
+    // Sends a repair message over a link that is alive, each in its turn. False without a key, without such a
+    // link, or when the kernel did not take it.
+    bool send_repair(const proto::v1::Repair& message);
     // Sends the first Hellos and goes on by itself.
     void start();
     // Reads what waits on every link now, whether or not the io_context got round to it, and reports it.

@@ -18,6 +18,8 @@ constexpr std::array link_counters{
                     "messages of a kind that only a later version knows"},
     LinkCounterInfo{&LinkCounters::signs_of_life, "signs_of_life",
                     "messages that proved that the peer lives"},
+    LinkCounterInfo{&LinkCounters::repairs_sent, "repairs_sent", "repair messages sent"},
+    LinkCounterInfo{&LinkCounters::repairs_received, "repairs_received", "repair messages of the peer"},
     LinkCounterInfo{&LinkCounters::receive_errors, "receive_errors", "errors that the socket reported"},
     LinkCounterInfo{&LinkCounters::refused_not_from_peer, "refused_not_from_peer",
                     "datagrams from another address than the peer's"},
@@ -157,11 +159,32 @@ Acceptance Links::judge(const proto::v1::Heartbeat& message) {
     return Acceptance::sign_of_life;
 }
 
+void Links::stamp(proto::v1::Repair& message) {
+    message.set_incarnation(incarnation_);
+    message.set_counter(++repair_counter_);
+    message.set_echoed_nonce(peer_nonce_);
+}
+
+bool Links::accepts(std::size_t index, const proto::v1::Repair& message) {
+    LinkCounters& counters = links_.at(index).counters;
+    if (message.echoed_nonce() != nonce_ || message.incarnation() != peer_incarnation_) {
+        ++counters.refused_stale_nonce;
+        return false;
+    }
+    if (!peer_repair_counters_.accept(message.counter())) {
+        ++counters.refused_replayed;
+        return false;
+    }
+    ++counters.repairs_received;
+    return true;
+}
+
 void Links::meet_incarnation(std::uint64_t incarnation) {
     // What the peer's earlier life answered to must not count any more; the first peer had none.
     if (peer_incarnation_) nonce_ = draw();
     peer_incarnation_ = incarnation;
     peer_counters_ = ReplayWindow{};
+    peer_repair_counters_ = ReplayWindow{};
 }
 
 void Links::sample_round_trip(Link& link, std::uint64_t counter, Instant now) {

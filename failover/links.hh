@@ -17,6 +17,7 @@
 
 #include "failover/time.hh"
 #include "proto/heartbeat.pb.h"
+#include "proto/repair.pb.h"
 
 namespace understudy::failover {
 
@@ -29,6 +30,8 @@ struct LinkCounters {
     std::uint64_t acks_received = 0;
     std::uint64_t unknown_kinds_received = 0;
     std::uint64_t signs_of_life = 0;
+    std::uint64_t repairs_sent = 0;
+    std::uint64_t repairs_received = 0;
     std::uint64_t receive_errors = 0;
     std::uint64_t refused_not_from_peer = 0;
     std::uint64_t refused_oversized = 0;
@@ -101,6 +104,11 @@ class Links {
 
     // The next Hello for `link`, sent at `now`.
     proto::v1::Heartbeat hello(std::size_t link, Instant now);
+    // Where a repair message comes from, and its place among them.
+    void stamp(proto::v1::Repair& message);
+    // Judges a repair message of the peer as receive() does a heartbeat. It is no sign of life by itself:
+    // what answers for the primary is its heartbeats.
+    bool accepts(std::size_t link, const proto::v1::Repair& message);
     // Judges a well-formed message, of a known kind or not, that came from the peer's address on `link` at
     // `now`.
     Received receive(std::size_t link, const proto::v1::Heartbeat& message, Instant now);
@@ -148,6 +156,8 @@ class Links {
     std::uint64_t peer_nonce_ = 0;
     std::optional<Duration> peer_interval_;
     ReplayWindow peer_counters_;
+    std::uint64_t repair_counter_ = 0;
+    ReplayWindow peer_repair_counters_;
     std::vector<Link> links_;
 };
 

@@ -45,18 +45,19 @@ std::string seal(const HeartbeatKey& key, Role sender, BodyType type, std::strin
 
 std::variant<Opened, DatagramError> open_sealed(const KeyRing& keys, Role sender, std::string_view bytes,
                                                 Instant now) {
-    if (bytes.size() > max_heartbeat_bytes) return DatagramError::oversized;
+    if (bytes.size() > max_link_datagram_bytes) return DatagramError::oversized;
     if (!is_sealed(bytes)) return DatagramError::unauthenticated;
     if (bytes.size() < seal_bytes) return DatagramError::malformed;
     const auto octets = octets_of(bytes);
+    const auto type = static_cast<BodyType>(octets[type_at]);
+    if (type == BodyType::heartbeat && bytes.size() > max_heartbeat_bytes) return DatagramError::oversized;
     if (octets[version_at] != seal_version) return DatagramError::unknown_version;
     const HeartbeatKey* key = keys.find(key_id_of(octets), now);
     if (key == nullptr) return DatagramError::unknown_key;
     if (!key->verifies(sender, octets.first(octets.size() - HeartbeatKey::code_bytes),
                        octets.last<HeartbeatKey::code_bytes>()))
         return DatagramError::forged;
-    return Opened{static_cast<BodyType>(octets[type_at]),
-                  bytes.substr(seal_header_bytes, bytes.size() - seal_bytes)};
+    return Opened{type, bytes.substr(seal_header_bytes, bytes.size() - seal_bytes)};
 }
 
 }  // namespace understudy::failover

@@ -23,7 +23,7 @@
 
 namespace understudy::failover {
 
-enum class BodyType : std::uint8_t { heartbeat = 1 };
+enum class BodyType : std::uint8_t { heartbeat = 1, repair = 2 };
 
 inline constexpr std::uint8_t seal_version = 1;
 inline constexpr std::size_t seal_header_bytes = 16;

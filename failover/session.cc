@@ -52,6 +52,10 @@ Session::Taken Session::take(std::size_t link, std::string_view bytes, Instant n
         count(links_.counters(link), *refusal);
         return taken;
     }
+    if (const auto* repair = std::get_if<proto::v1::Repair>(&decoded)) {
+        if (links_.accepts(link, *repair)) taken.repair = *repair;
+        return taken;
+    }
     const auto& message = std::get<proto::v1::Heartbeat>(decoded);
     Links::Received received = links_.receive(link, message, now);
     taken.sign_of_life = received.acceptance == Acceptance::sign_of_life;
@@ -60,13 +64,28 @@ Session::Taken Session::take(std::size_t link, std::string_view bytes, Instant n
     return taken;
 }
 
-std::variant<proto::v1::Heartbeat, DatagramError> Session::decode(std::string_view bytes, Instant now) const {
-    if (keys_.empty()) return is_sealed(bytes) ? DatagramError::unknown_key : decode_datagram(bytes);
+std::string Session::repair(proto::v1::Repair message, Instant now) {
+    if (keys_.empty()) return {};
+    links_.stamp(message);
+    return seal(keys_.to_send_with(now), role_, BodyType::repair, message.SerializeAsString());
+}
+
+Session::Decoded Session::decode(std::string_view bytes, Instant now) const {
+    const auto heartbeat = [](std::variant<proto::v1::Heartbeat, DatagramError> decoded) {
+        return std::visit([](auto& one) { return Decoded(std::move(one)); }, decoded);
+    };
+    if (keys_.empty()) {
+        if (is_sealed(bytes)) return DatagramError::unknown_key;
+        return heartbeat(decode_datagram(bytes));
+    }
     const auto opened = open_sealed(keys_, peer_of(role_), bytes, now);
     if (const auto* refusal = std::get_if<DatagramError>(&opened)) return *refusal;
     const auto& [type, body] = std::get<Opened>(opened);
-    if (type != BodyType::heartbeat) return DatagramError::unknown_version;
-    return decode_heartbeat(body);
+    if (type == BodyType::heartbeat) return heartbeat(decode_heartbeat(body));
+    if (type != BodyType::repair) return DatagramError::unknown_version;
+    proto::v1::Repair repair;
+    if (!repair.ParseFromArray(body.data(), static_cast<int>(body.size()))) return DatagramError::malformed;
+    return repair;
 }
 
 std::string Session::encode(proto::v1::Heartbeat& message, Instant now) const {

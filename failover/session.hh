@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,7 @@ class Session {
         bool sign_of_life = false;
         // To be sent back at once on the same link; empty: nothing.
         std::string reply;
+        std::optional<proto::v1::Repair> repair;
     };
 
     // Without keys, heartbeats are neither authenticated nor accepted from a peer that authenticates its own.
@@ -31,13 +33,17 @@ class Session {
     // Judges what came from the peer's address on `link` at `now`, and counts it.
     Taken take(std::size_t link, std::string_view bytes, Instant now);
 
+    // A repair message, ready to be sent; empty without keys: repair is for authenticated links alone.
+    std::string repair(proto::v1::Repair message, Instant now);
+
     Links& links() { return links_; }
     const Links& links() const { return links_; }
     KeyRing& keys() { return keys_; }
     const KeyRing& keys() const { return keys_; }
 
   private:
-    std::variant<proto::v1::Heartbeat, DatagramError> decode(std::string_view bytes, Instant now) const;
+    using Decoded = std::variant<proto::v1::Heartbeat, proto::v1::Repair, DatagramError>;
+    Decoded decode(std::string_view bytes, Instant now) const;
     std::string encode(proto::v1::Heartbeat& message, Instant now) const;
 
     Role role_;

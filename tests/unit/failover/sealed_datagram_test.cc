@@ -53,7 +53,8 @@ TEST(SealedDatagram, NoCutOrLongerOneIsAccepted) {
 }
 
 TEST(SealedDatagram, EachRefusalHasItsReason) {
-    EXPECT_EQ(error_of(std::string(max_heartbeat_bytes + 1, 'x')), DatagramError::oversized);
+    EXPECT_EQ(error_of(std::string(max_link_datagram_bytes + 1, 'x')), DatagramError::oversized);
+    EXPECT_EQ(error_of(sealed(std::string(max_heartbeat_bytes, 'x'))), DatagramError::oversized);
     EXPECT_EQ(error_of(""), DatagramError::unauthenticated);
     EXPECT_EQ(error_of(encode_datagram({})), DatagramError::unauthenticated);
     EXPECT_EQ(error_of(sealed().substr(0, seal_bytes - 1)), DatagramError::malformed);

@@ -69,6 +69,42 @@ TEST(Session, TwoReplicasDoNotTakeEachOtherForThePrimary) {
     EXPECT_GT(replica.links().counters(0).refused_forged, 0u);
 }
 
+proto::v1::Repair question() {
+    proto::v1::Repair message;
+    message.mutable_request()->set_id(9);
+    return message;
+}
+
+TEST(SessionRepair, IsTakenOnceAndIsNoSignOfLife) {
+    Session replica = make(Role::replica, ring_of(1));
+    Session agent = make(Role::agent, ring_of(1));
+    ASSERT_TRUE(hear_each_other(replica, agent, at(0)));
+    const std::string bytes = replica.repair(question(), at(1));
+    const Session::Taken taken = agent.take(0, bytes, at(1));
+    ASSERT_TRUE(taken.repair);
+    EXPECT_EQ(taken.repair->request().id(), 9u);
+    EXPECT_FALSE(taken.sign_of_life);
+    EXPECT_FALSE(agent.take(0, bytes, at(2)).repair);
+    EXPECT_EQ(agent.links().counters(0).refused_replayed, 1u);
+    EXPECT_EQ(agent.links().counters(0).repairs_received, 1u);
+}
+
+TEST(SessionRepair, OfAnEarlierLifeIsRefused) {
+    Session replica = make(Role::replica, ring_of(1));
+    Session agent = make(Role::agent, ring_of(1));
+    ASSERT_TRUE(hear_each_other(replica, agent, at(0)));
+    const std::string bytes = replica.repair(question(), at(1));
+    Session restarted = make(Role::agent, ring_of(1), 5000);
+    ASSERT_TRUE(hear_each_other(replica, restarted, at(2)));
+    EXPECT_FALSE(restarted.take(0, bytes, at(3)).repair);
+    EXPECT_EQ(restarted.links().counters(0).refused_stale_nonce, 1u);
+}
+
+TEST(SessionRepair, NeedsAKey) {
+    Session replica = make(Role::replica, {});
+    EXPECT_TRUE(replica.repair(question(), at(0)).empty());
+}
+
 // The key is replaced at both ends, one after the other, in either order: every Hello on the way counts.
 class Rotation : public testing::TestWithParam<bool> {};
 
