@@ -63,6 +63,13 @@ void StackHost::receive(std::span<const stack::ReceivedFrame> burst, Instant now
     run_waiting_resumes();
 }
 
+bool StackHost::repair(const stack::RepairBytes& answer, Instant now) {
+    now_ = timer_base_ = now;
+    const bool filled = stack_->repair(answer, now);
+    run_waiting_resumes();
+    return filled;
+}
+
 void StackHost::advance(Instant now) {
     now_ = timer_base_ = now;
     stack_->advance(now);

@@ -61,6 +61,7 @@ class StackHost final : public stack::ConnectionEvents {
     // `now`.
     void receive(std::span<const stack::ReceivedFrame> burst, Instant now);
     void advance(Instant now);
+    bool repair(const stack::RepairBytes& answer, Instant now);
     std::optional<Instant> next_deadline() const;
     void open_gate(Instant now);
     stack::PromotionReport promote(Instant now);

@@ -6,9 +6,11 @@
 
 #include <spdlog/spdlog.h>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include "failover/heartbeat_service.hh"
 #include "tools/agent/announcer.hh"
+#include "tools/agent/segment_capture.hh"
 #include "tools/common/event_log.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/common/program.hh"
@@ -21,6 +23,9 @@ constexpr const char* program = "understudy-agent";
 struct Options {
     HeartbeatOptions heartbeat;
     std::vector<std::string> announce;
+    std::vector<std::string> repair;
+    std::size_t repair_buffer_mib = 64;
+    std::uint64_t repair_rate_mbit = 100;
     std::string event_log;
 };
 
@@ -31,6 +36,18 @@ void add_options(CLI::App& app, Options& options) {
     options.heartbeat.add_to(app);
     app.add_option("--announce", options.announce, "send gratuitous ARP for the address at start; repeatable")
         ->type_name("IFACE=ADDR");
+    app.add_option("--repair", options.repair,
+                   "keep copies of the service's latest segments and give replicas what their mirror missed; "
+                   "repeatable")
+        ->type_name("IFACE=ADDR:PORT");
+    app.add_option("--repair-buffer-mib", options.repair_buffer_mib, "room for the copies")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 65536))
+        ->type_name("N");
+    app.add_option("--repair-rate-mbit", options.repair_rate_mbit, "answers carry at most this much a second")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000))
+        ->type_name("N");
     app.add_option("--event-log", options.event_log, "append events to this file, as JSON lines")
         ->type_name("FILE");
 }
@@ -47,6 +64,15 @@ int serve(const Options& options) {
     if (settings.links.empty() && announcements.empty())
         throw UsageError("nothing to do: give --heartbeat LOCAL:PORT,PEER:PORT, or --announce IFACE=ADDR");
 
+    SegmentCapture::Settings capture;
+    for (const std::string& text : options.repair)
+        capture.services.push_back(parse_captured_service(text));
+    capture.buffer_bytes = options.repair_buffer_mib << 20;
+    capture.bytes_per_second = options.repair_rate_mbit * 1'000'000 / 8;
+    if (!capture.services.empty() && (settings.links.empty() || !settings.key))
+        throw UsageError(
+            "--repair needs --heartbeat and --heartbeat-key: it answers authenticated requests alone");
+
     EventLog events = open_event_log(options);
     boost::asio::io_context io(1);
     failover::HeartbeatService heartbeats(io, settings, {}, [&events](std::size_t link, bool alive) {
@@ -54,6 +80,22 @@ int serve(const Options& options) {
         events.add("link", {{"link", link}, {"alive", alive}});
     });
     HeartbeatKeyReload key_reload(io, options.heartbeat, heartbeats, events);
+    std::unique_ptr<SegmentCapture> segments;
+    if (!capture.services.empty()) {
+        segments =
+            std::make_unique<SegmentCapture>(capture, [&](std::vector<proto::v1::RepairAnswer> answers) {
+                boost::asio::post(io, [&heartbeats, answers = std::move(answers)]() mutable {
+                    for (proto::v1::RepairAnswer& answer : answers) {
+                        proto::v1::Repair message;
+                        *message.mutable_answer() = std::move(answer);
+                        heartbeats.send_repair(message);
+                    }
+                });
+            });
+        heartbeats.on_repair([&segments](const proto::v1::Repair& message) {
+            if (message.has_request()) segments->ask(message.request());
+        });
+    }
     std::list<Announcer> announcers;
     for (const Announcement& announcement : announcements)
         announcers.emplace_back(io, announcement, [&events](const Announcement& sent, std::size_t frames) {
@@ -70,6 +112,8 @@ int serve(const Options& options) {
         io.stop();
     });
 
+    // Its thread keeps the ordinary priority.
+    if (segments) segments->start();
     // A primary that is merely busy must not look dead.
     const bool realtime = raise_scheduling_priority();
     spdlog::info("event=start version={} links={} interval_ms={} misses={} realtime={}", version(),
@@ -80,6 +124,10 @@ int serve(const Options& options) {
         announcer.start();
     heartbeats.start();
     io.run();
+    if (segments) {
+        segments->stop();
+        spdlog::info("event=repair {}", segments->summary());
+    }
     return exit_success;
 }
 

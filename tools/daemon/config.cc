@@ -97,6 +97,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--hole-grace-ms", o.hole_grace_ms,
                    "how long a gap on the mirror may be due to reordering")
         ->capture_default_str();
+    app.add_flag("--repair", o.repair,
+                 "ask the primary's agent, which runs with --repair, for what the mirror did not show");
+    app.add_option("--repair-deadline-ms", o.repair_deadline_ms,
+                   "how long that may take until the connection is given up")
+        ->capture_default_str();
     app.add_flag("--accept-unfilled-checksums", o.accept_unfilled_checksums,
                  "believe mirrored segments whose checksum the sender left to its NIC");
     app.add_flag("--cover-inferred", o.cover_inferred,
@@ -126,6 +131,15 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;
     config.stack.shadow.hole_grace = from_ms("--hole-grace-ms", o.hole_grace_ms);
+    config.repair = o.repair;
+    if (o.repair) {
+        if (config.heartbeat.links.empty() || !config.heartbeat.key)
+            throw UsageError(
+                "--repair needs --heartbeat and --heartbeat-key: it goes over authenticated links alone");
+        config.stack.shadow.repair_deadline = from_ms("--repair-deadline-ms", o.repair_deadline_ms);
+        if (config.stack.shadow.repair_deadline == stack::Duration::zero())
+            throw UsageError("--repair-deadline-ms must be above 0");
+    }
     config.stack.shadow.accept_unfilled_checksums = o.accept_unfilled_checksums;
     config.stack.shadow.cover_inferred = o.cover_inferred;
     config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;

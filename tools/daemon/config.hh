@@ -42,6 +42,8 @@ struct DaemonOptions {
     double hole_grace_ms = 50;
     bool accept_unfilled_checksums = false;
     bool cover_inferred = false;
+    bool repair = false;
+    double repair_deadline_ms = 200;
 };
 
 void add_options(CLI::App& app, DaemonOptions& options);
@@ -63,6 +65,7 @@ struct DaemonConfig {
     HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     bool probe = true;
+    bool repair = false;
     stack::Settings stack;  // link_address is set once the service port is open
     PollMode poll = PollMode::adaptive;
     std::chrono::microseconds poll_max_sleep{500};

@@ -146,8 +146,17 @@ std::size_t Core::turn() {
         ++work;
     }
     work += tasks_.run(*this);
+    lacks_bytes_.store(stack_.lacks_bytes(), std::memory_order_relaxed);
     flush();
     return work;
+}
+
+std::size_t Core::missing(std::span<stack::MissingBytes> out, stack::Duration min_age) {
+    return stack_.missing(out, min_age, settings_.clock());
+}
+
+bool Core::repair(const stack::RepairBytes& answer) {
+    return host_.repair(answer, settings_.clock());
 }
 
 std::size_t Core::poll_taps() {

@@ -74,6 +74,8 @@ class Core {
     std::optional<stack::Instant> newest_from_primary() const;
     // Until when all that arrived on this core's queues of the taps was read.
     stack::Instant taps_read_until() const;
+    // Whether missing() may have something to tell.
+    bool lacks_bytes() const { return lacks_bytes_.load(std::memory_order_relaxed); }
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
 
@@ -82,6 +84,9 @@ class Core {
     // Polls everything once. Returns how much there was to do.
     std::size_t turn();
     CoverageCount count_coverage() const;
+    // Stack::missing and Stack::repair, at this moment.
+    std::size_t missing(std::span<stack::MissingBytes> out, stack::Duration min_age);
+    bool repair(const stack::RepairBytes& answer);
     std::size_t index() const { return settings_.index; }
     const stack::Stack& stack() const { return stack_; }
     const tap::Classifier& classifier() const { return classifier_; }
@@ -167,6 +172,7 @@ class Core {
     std::uint64_t seeds_lost_ = 0;
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
+    std::atomic<bool> lacks_bytes_{false};
     std::atomic<bool> stopping_{false};
     Step step_ = Step::none;
     std::size_t taps_drained_ = 0;  // of the takeover's draining

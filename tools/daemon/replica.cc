@@ -103,6 +103,7 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
     key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
     warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
+    if (config.repair) repairer_ = std::make_unique<Repairer>(io, *plane_, *heartbeats_, unpredictable());
 }
 
 Replica::~Replica() {
@@ -118,6 +119,7 @@ void Replica::start() {
         boost::asio::post(io_, [this] {
             heartbeats_->start();
             watcher_->start();
+            if (repairer_) repairer_->start();
             EventFields fields = {{"services", nlohmann::ordered_json::array()}};
             for (const auto& service : config_.services)
                 fields["services"].push_back(stack::to_string(service.endpoint) + "=" + service.application);
@@ -132,6 +134,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (repairer_) repairer_->stop();
     if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
     seed_timer_.cancel();
@@ -282,6 +285,7 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
                     counter.set_help(info.help);
                 }
             add_decision_counters(counters);
+            if (repairer_) repairer_->add_counters(counters);
             ask_cores<CoreCounters>(
                 core_counters,
                 [counters](const std::vector<CoreCounters>& parts) {

@@ -15,6 +15,7 @@
 #include "tools/control/server.hh"
 #include "tools/daemon/config.hh"
 #include "tools/daemon/data_plane.hh"
+#include "tools/daemon/repairer.hh"
 
 namespace understudy::tools {
 
@@ -58,6 +59,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
     std::unique_ptr<HeartbeatKeyReload> key_reload_;
+    std::unique_ptr<Repairer> repairer_;  // nothing: not wanted
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;

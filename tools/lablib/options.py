@@ -37,6 +37,7 @@ class FailoverOptions:
     heartbeat_interval_ms: int = 100
     heartbeat_misses: int = 3
     cores: int = 1
+    repair: bool = False
     ip: str = "4"
     json_file: Path | None = None
     pcap_dir: Path | None = None
@@ -112,7 +113,8 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
                             "none: control run (default: %(default)s)")
     network = parser.add_argument_group("network")
     network.add_argument("--mirror", choices=[mirror.value for mirror in Mirror], default=defaults.mirror.value,
-                         help="the switch port that is copied to the tap (default: %(default)s)")
+                         help="the switch port that is copied to the tap; both: each to a tap of its own "
+                              "(default: %(default)s)")
     network.add_argument("--heartbeat-interval-ms", type=int, default=defaults.heartbeat_interval_ms, metavar="N",
                          help="(default: %(default)s)")
     network.add_argument("--heartbeat-misses", type=int, default=defaults.heartbeat_misses, metavar="N",
@@ -121,6 +123,8 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     replica = parser.add_argument_group("replica")
     replica.add_argument("--cores", type=int, default=defaults.cores, metavar="N",
                          help="data-plane cores of the replica (default: %(default)s)")
+    replica.add_argument("--repair", action="store_true",
+                         help="the agent gives the replica what its mirror missed")
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
     output.add_argument("--pcap", type=Path, metavar="DIR",
@@ -177,6 +181,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,
         cores=arguments.cores,
+        repair=arguments.repair,
         ip=arguments.ip,
         json_file=arguments.json,
         pcap_dir=arguments.pcap,

@@ -49,6 +49,8 @@ class Primary:
         words = [tools.path("understudy-agent"), "--announce", f"lan0={options.service_address}",
                  "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options),
                  *_heartbeat_key(folder)]
+        if options.repair:
+            words += ["--repair", f"lan0={options.service_endpoint}"]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.primary}:{HEARTBEAT_PORT},{link.replica}:{HEARTBEAT_PORT}"]
         self.agent = Program("agent", topology.primary, words, folder)
@@ -69,7 +71,6 @@ class Replica:
         self._control = folder / "control"
         self._cli = tools.path("understudy")
         words = [tools.path("understudyd"),
-                 "--tap", _dpdk_port(0, "tap0", 8192),
                  "--service-port", _dpdk_port(1, "lan0", 4096),
                  "--service", f"{options.service_endpoint}={options.app}",
                  "--primary-link-address", PRIMARY_MAC,
@@ -79,6 +80,10 @@ class Replica:
                  "--event-log", str(self.log.path),
                  *_heartbeat_timing(options),
                  *_heartbeat_key(folder)]
+        for i in range(len(options.mirror.ports)):
+            words += ["--tap", _dpdk_port(2 * i, f"tap{i}", 8192)]
+        if options.repair:
+            words.append("--repair")
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.replica}:{HEARTBEAT_PORT},{link.primary}:{HEARTBEAT_PORT}"]
         self.program = Program("understudyd", topology.replica, words, folder)
