@@ -193,6 +193,8 @@ CASES: dict[str, Callable[[], None]] = {
     "discard": power_fault("--app", "discard"),
     "mirror-primary-port": power_fault("--mirror", "primary-port"),
     "mirror-uplink": power_fault("--mirror", "uplink"),
+    "mirror-both": power_fault("--mirror", "both"),
+    "repair": power_fault("--repair"),
     "control-run": control_run,
     "any-client": any_client,
     "failing-client": failing_client,

@@ -36,7 +36,7 @@ HEARTBEAT_PORT = 7800
 CLIENT_MAC = "02:75:73:00:00:64"
 PRIMARY_MAC = "02:75:73:00:00:01"
 REPLICA_MAC = "02:75:73:00:00:02"
-TAP_MAC = "02:75:73:00:00:03"
+TAP_MACS = ("02:75:73:00:00:03", "02:75:73:00:00:04")
 
 _CONGESTION_CONTROL = "cubic"
 _ALLOWED = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
@@ -60,10 +60,12 @@ class Mirror(enum.Enum):
 
     UPLINK = "uplink"
     PRIMARY_PORT = "primary-port"
+    BOTH = "both"
 
     @property
-    def port(self) -> str:
-        return "c0" if self is Mirror.UPLINK else "p0"
+    def ports(self) -> tuple[str, ...]:
+        """Each is copied to a tap port of its own: m0 and tap0, m1 and tap1."""
+        return {Mirror.UPLINK: ("c0",), Mirror.PRIMARY_PORT: ("p0",), Mirror.BOTH: ("c0", "p0")}[self]
 
 
 @dataclass(frozen=True)
@@ -216,11 +218,11 @@ class Topology:
             ("c0", self.client, "lan0", CLIENT_MAC),
             ("p0", self.primary, "lan0", PRIMARY_MAC),
             ("r0", self.replica, "lan0", REPLICA_MAC),
-            ("m0", self.replica, "tap0", TAP_MAC),
+            *((f"m{i}", self.replica, f"tap{i}", TAP_MACS[i]) for i in range(len(self.mirror.ports))),
         ):
             lines.append(f"link add {port} type veth peer name {interface} address {mac} netns {host}")
         lines += [f"link set {port} master br0" for port in ("c0", "p0", "r0")]
-        lines += [f"link set {port} up" for port in ("br0", "c0", "p0", "r0", "m0")]
+        lines += [f"link set {port} up" for port in ("br0", "c0", "p0", "r0", *self._monitors())]
         ip_batch(self.switch, lines)
 
     def _address_hosts(self) -> None:
@@ -231,8 +233,9 @@ class Topology:
         ip_batch(self.primary, heartbeats + self._lan_address(SERVICE_ADDRESSES))
         ip_batch(self.client, self._lan_address(CLIENT_ADDRESSES))
         # The replica's kernel owns no service address and stays silent: the stack is the only one to speak there.
-        replica = ["link set lan0 arp off", "link set tap0 arp off", "link set tap0 promisc on",
-                   "link set lan0 up", "link set tap0 up"]
+        replica = ["link set lan0 arp off", "link set lan0 up"]
+        for i in range(len(self.mirror.ports)):
+            replica += [f"link set tap{i} arp off", f"link set tap{i} promisc on", f"link set tap{i} up"]
         for link in HEARTBEAT_LINKS:
             replica += [f"addr add {link.replica}/24 dev {link.interface}", f"link set {link.interface} up"]
         ip_batch(self.replica, replica)
@@ -244,14 +247,17 @@ class Topology:
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
         # ports see what the kernel's own receive path would have put right.
-        for port in ("m0", "r0"):
+        for port in (*self._monitors(), "r0"):
             self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
-        port = self.mirror.port
-        self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
-        for direction in ("ingress", "egress"):
-            self.exec_in_switch(
-                "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
-                "action", "mirred", "egress", "mirror", "dev", "m0")
+        for port, monitor in zip(self.mirror.ports, self._monitors(), strict=True):
+            self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
+            for direction in ("ingress", "egress"):
+                self.exec_in_switch(
+                    "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
+                    "action", "mirred", "egress", "mirror", "dev", monitor)
+
+    def _monitors(self) -> list[str]:
+        return [f"m{i}" for i in range(len(self.mirror.ports))]
 
     def exec_in_switch(self, *words: str) -> None:
         run("ip", "netns", "exec", self.switch, *words)

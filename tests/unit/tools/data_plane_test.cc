@@ -226,6 +226,64 @@ TEST(DataPlane, InputThatNeedsOneOrderComesByOneQueue) {
         std::invalid_argument);
 }
 
+// Shows every frame of conversations on those of two taps that `shows` names.
+class TwoTaps : public testing::TestWithParam<std::size_t> {
+  protected:
+    template <typename Shows>
+    void converse(Shows shows) {
+        std::size_t number = 0;
+        const auto frame = [&](const Packet& packet) {
+            for (std::size_t which = 0; which < 2; ++which)
+                if (shows(number, which)) plane.mirror_on(which, packet);
+            ++number;
+            plane.settle();
+        };
+        for (Conversation& client : clients) {
+            frame(client.syn());
+            frame(client.syn_ack());
+            frame(client.ack());
+        }
+        for (int round = 0; round < 20; ++round) {
+            for (Conversation& client : clients) {
+                frame(client.request("ping"));
+                frame(client.answer("ping"));
+            }
+            plane.pass(1ms);
+        }
+        for (Conversation& client : clients)
+            frame(client.ack());
+        plane.pass(100ms);
+    }
+
+    Plane plane{{.cores = GetParam(), .taps = 2}};
+    std::vector<Conversation> clients = conversations(16);
+};
+
+TEST_P(TwoTaps, WhatOneMissesTheOtherRepairs) {
+    // Between them they miss nothing; each misses half, in a pattern that meets every kind of frame.
+    converse([](std::size_t number, std::size_t which) { return number * 7 / 5 % 2 == which; });
+    EXPECT_EQ(plane.coverage().open, clients.size());
+    EXPECT_EQ(plane.coverage().covered, clients.size());
+    EXPECT_EQ(plane.sum(&stack::Counters::holes) + plane.sum(&stack::Counters::uncompared), 0u);
+    EXPECT_EQ(plane.take_over().report.promoted, clients.size());
+}
+
+TEST_P(TwoTaps, WhatBothMissIsAHole) {
+    converse([](std::size_t number, std::size_t which) { return number % 97 != 50 && number % 2 == which; });
+    EXPECT_LT(plane.coverage().covered, clients.size());
+}
+
+TEST_P(TwoTaps, CopiesAreCountedAndChangeNothing) {
+    converse([](std::size_t, std::size_t) { return true; });
+    EXPECT_EQ(plane.coverage().covered, clients.size());
+    EXPECT_EQ(plane.sum(&stack::Counters::tcp_duplicate_segments), 2 * 20 * clients.size());
+    EXPECT_EQ(plane.sum(&stack::Counters::seeds_retransmitted), clients.size());
+    EXPECT_EQ(plane.sum(&stack::Counters::connections_seeded), clients.size());
+    EXPECT_EQ(plane.take_over().report.promoted, clients.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cores, TwoTaps, testing::Values(std::size_t{1}, std::size_t{2}));
+
 TEST(DataPlane, AFullRingIsACountedLossAndAHole) {
     Plane plane({.cores = 2});
     auto clients = conversations(64);

@@ -100,6 +100,7 @@ class Plane {
   public:
     struct Shape {
         std::size_t cores = 2;
+        std::size_t taps = 1;
         std::size_t tap_queues = 1;
         std::size_t service_queues = 1;
         std::size_t ring_bytes = 0;  // the least there is
@@ -117,18 +118,23 @@ class Plane {
         settings.applications = {{service_endpoint, "echo"}};
         settings.make_application = shape.make_application;
         settings.clock = shape.clock ? shape.clock : [this] { return now; };
-        auto tap_port = std::make_unique<tap::MemoryPort>(1500, 512, shape.tap_queues);
         auto service_port = std::make_unique<tap::MemoryPort>(1500, 1 << 20, shape.service_queues);
-        tap = tap_port.get();
         service = service_port.get();
-        std::vector<std::unique_ptr<tap::Port>> taps;
-        taps.push_back(std::move(tap_port));
-        plane = std::make_unique<DataPlane>(settings, std::move(taps), std::move(service_port));
+        std::vector<std::unique_ptr<tap::Port>> tap_ports;
+        for (std::size_t i = 0; i < shape.taps; ++i) {
+            auto port = std::make_unique<tap::MemoryPort>(1500, 512, shape.tap_queues);
+            taps.push_back(port.get());
+            tap_ports.push_back(std::move(port));
+        }
+        tap = taps.front();
+        plane = std::make_unique<DataPlane>(settings, std::move(tap_ports), std::move(service_port));
     }
 
     void mirror(const Packet& packet, std::size_t queue = 0) {
         tap->push(stack::test::encode(packet), 0, queue % tap->queues());
     }
+    // As one of several mirrors shows it.
+    void mirror_on(std::size_t which, const Packet& packet) { taps[which]->push(stack::test::encode(packet)); }
     // The same conversation on any queue that the mirror's hardware likes.
     void mirror_handshake(const Conversation& conversation, std::size_t queue = 0) {
         mirror(conversation.syn(), queue);
@@ -193,7 +199,8 @@ class Plane {
     }
 
     Instant now{1h};
-    tap::MemoryPort* tap;
+    std::vector<tap::MemoryPort*> taps;
+    tap::MemoryPort* tap;  // the first
     tap::MemoryPort* service;
     std::unique_ptr<DataPlane> plane;
 };
