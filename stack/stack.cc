@@ -6,6 +6,7 @@
 
 #include "stack/host_protocols.hh"
 #include "stack/ingress.hh"
+#include "stack/primary_probe.hh"
 #include "stack/tcp/core.hh"
 #include "stack/udp/services.hh"
 
@@ -40,11 +41,12 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random), udp(core, random), host(core) {}
+        : core(validated(settings), sink, events, random), udp(core, random), host(core), probe(core) {}
 
     Core core;
     udp::Services udp;
     HostProtocols host;
+    PrimaryProbe probe;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
@@ -65,6 +67,8 @@ struct Stack::Impl {
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
     void dispatch_datagrams(std::size_t segments_before);
     void dispatch(Connection* c, const Segment& segment);
+    void serve(Connection* c, const Segment& segment);
+    void hear_primary(const Connection* c, const Segment& segment);
     ConnectionSnapshot snapshot_of(const Connection& c) const;
 };
 
@@ -101,7 +105,10 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
-        ++counters.drop_silent;  // ARP included: the address is the primary's
+        if (probe.is_answer(frame.bytes))
+            ++counters.primary_probes_answered;
+        else
+            ++counters.drop_silent;  // ARP included: the address is the primary's
         return false;
     }
     const auto link = wire::parse_ethernet(frame.bytes);
@@ -159,13 +166,31 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
     if (is_master()) {
         if (segment.source == Source::tap_from_primary)
-            ++core.counters.primary_frames_after_promotion;
+            hear_primary(c, segment);
         else
-            tcp::master_input(core, c, segment);
+            serve(c, segment);
     } else if (segment.source == Source::tap_from_primary) {
         tcp::shadow_primary_input(core, c, segment);
     } else {
         tcp::shadow_client_input(core, c, segment);
+    }
+}
+
+void Stack::Impl::serve(Connection* c, const Segment& segment) {
+    const ConnectionId id = c == nullptr ? ConnectionId{} : c->id();
+    tcp::master_input(core, c, segment);
+    if (c == nullptr || core.watch.client_knows_us()) return;
+    c = core.table.find(id);
+    if (c != nullptr) core.watch.client_acknowledged(id.index, c->promoted, c->iss, c->snd_una);
+}
+
+// A bare acknowledgement proves a live kernel, not a live service (rules.md 13).
+void Stack::Impl::hear_primary(const Connection* c, const Segment& segment) {
+    ++core.counters.primary_frames_after_promotion;
+    if (c == nullptr || segment.has(wire::TcpFlags::rst) || segment.has(wire::TcpFlags::syn)) {
+        if (segment.length() != 0 || segment.has(wire::TcpFlags::rst)) core.watch.primary_spoke();
+    } else if (segment.length() != 0) {
+        core.watch.primary_spoke(c->id().index, c->promoted, segment.end());
     }
 }
 
@@ -300,6 +325,7 @@ PromotionReport Stack::promote(Instant now) {
     for (const auto& [bytes, id] : order) {
         Connection* c = core.table.find(id);
         if (c == nullptr) continue;
+        core.watch.promoted(id.index, max(c->send_queue.primary_nxt(), c->snd_nxt));
         switch (tcp::promote_connection(core, *c)) {
             case tcp::Promoted::carried_on:
                 ++report.promoted;
@@ -321,6 +347,43 @@ PromotionReport Stack::promote(Instant now) {
 void Stack::announce(Instant now) {
     impl_->core.now = now;
     if (impl_->is_master()) impl_->host.announce();
+}
+
+void Stack::mute(Instant now) {
+    Core& core = impl_->core;
+    if (!impl_->is_master()) return;
+    core.now = now;
+    core.gate.close();
+    core.mode = Mode::silent;
+    core.promoted_at.reset();
+    impl_->promoted = false;
+    impl_->announcements_due.clear();
+    for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
+        Connection& c = core.table.at(i);
+        if (!c.in_use) continue;
+        ++core.counters.connections_muted;
+        core.finish(c, CloseReason::muted);
+    }
+    core.time_wait.expire(Instant::max());
+    core.watch.reset();
+}
+
+void Stack::probe_primary(const IpAddress& address, const LinkAddress& primary, Instant now) {
+    impl_->core.now = now;
+    if (!impl_->is_master()) impl_->probe.send(address, primary);
+}
+
+const ServiceWatch& Stack::service_watch() const {
+    return impl_->core.watch;
+}
+
+bool Stack::is_settled() const {
+    const Core& core = impl_->core;
+    for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
+        const Connection& c = core.table.at(i);
+        if (c.in_use && c.is_silent() && !tcp::is_settled(c)) return false;
+    }
+    return true;
 }
 
 bool Stack::listen(const Endpoint& service) {

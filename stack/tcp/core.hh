@@ -11,6 +11,7 @@
 #include "stack/egress_gate.hh"
 #include "stack/interfaces.hh"
 #include "stack/isn.hh"
+#include "stack/service_watch.hh"
 #include "stack/settings.hh"
 #include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection.hh"
@@ -38,6 +39,7 @@ class Core {
     Counters counters;
     std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
     EgressGate gate;
+    ServiceWatch watch;
     ConnectionEvents& events;
     SequenceGenerator sequence;
     ConnectionTable table;
@@ -364,6 +366,8 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
 // swallowed.
 bool tracks_output(const Connection& c);
+// Nothing of a silent connection is left to follow. One that is not covered is not waited for.
+bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
 

@@ -62,6 +62,13 @@ void check_coverage(Core& core, Connection& c) {
     core.arm(c);
 }
 
+bool is_settled(const Connection& c) {
+    if (!c.shadow->seeded || !tracks_output(c) || c.coverage == Coverage::hole) return true;
+    const bool client_is_ahead = c.ack_parked && c.parked_ack > c.snd_nxt;
+    return c.unread.size() == 0 && !client_is_ahead && c.shadow->primary_ack <= c.rcv_nxt &&
+           c.send_queue.app_nxt() >= c.send_queue.primary_nxt();
+}
+
 void on_shadow_timer(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     c.life_at = never;
