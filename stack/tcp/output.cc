@@ -251,6 +251,7 @@ void output(Core& core, Connection& c) {
     if (!c.is_synchronized()) return;
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
+    if (c.ack_at != never) core.arm(c);
 }
 
 void send_ack(Core& core, Connection& c) {
