@@ -22,7 +22,9 @@ const Settings& validated(const Settings& settings) {
         if (!ok) throw std::invalid_argument(what);
     };
     require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
-    require(settings.max_connections > 0, "max_connections must be at least 1");
+    require(settings.max_connections > 0 && settings.max_connections <= FlowTable::max_flows,
+            "max_connections must be 1 to 16777215");
+    require(settings.tcp.max_time_wait <= FlowTable::max_flows, "max_time_wait must be at most 16777215");
     require(settings.tcp.window_scale <= 14 || settings.tcp.window_scale == automatic_window_scale,
             "window_scale must be 0 to 14 (RFC 7323 2.3)");
     require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
@@ -75,6 +77,9 @@ struct Stack::Impl {
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     segments_read = datagrams_read = datagrams_done = 0;
+    constexpr std::size_t headers = 128;
+    for (const ReceivedFrame& frame : burst)
+        if (!frame.bytes.empty()) prefetch(frame.bytes.front(), std::min(headers, frame.bytes.size()));
     for (const ReceivedFrame& frame : burst) {
         Segment& segment = segments[segments_read];
         segment = Segment{};
@@ -206,7 +211,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
     }
-    s.detail = c.uncovered_at;
+    s.detail = c.rare().uncovered_at;
     s.iss = c.iss.raw();
     s.irs = c.irs.raw();
     s.snd_una = c.snd_una.raw();
@@ -232,7 +237,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.min_rtt = c.rtt.min_rtt();
     s.bytes_received = c.bytes_received;
     s.bytes_sent = c.bytes_sent;
-    s.retransmitted_segments = c.retransmitted;
+    s.retransmitted_segments = c.rare().retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
     s.since_data = std::chrono::milliseconds(tcp::milliseconds(core.now) - c.data_at);

@@ -82,9 +82,10 @@ class Core {
     Recovery& recovery_of(Connection& c);
     // Nothing is in flight any more: the book serves another connection.
     void put_recovery_aside(Connection& c);
-    // Asks for a connection's memory, and its timer's, ahead of their use.
+    // Asks for what a segment touches of a connection, ahead of its use.
     void prefetch(std::uint32_t index) const {
-        stack::prefetch(table.at(index));
+        stack::prefetch(static_cast<const HotState&>(table.at(index)));
+        __builtin_prefetch(&table.at(index).ack_at);
         wheel_.prefetch(index);
     }
 

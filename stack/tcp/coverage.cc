@@ -30,7 +30,7 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
         c.coverage != Coverage::inferred)
         return;
     c.coverage = reason;
-    c.uncovered_at = offset;
+    c.rare().uncovered_at = offset;
     if (reason != Coverage::over_budget) ++counter_of(core.counters, reason);
 }
 

@@ -251,6 +251,7 @@ void output(Core& core, Connection& c) {
     if (!c.is_synchronized()) return;
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
+    if (c.ack_at != never) core.arm(c);
 }
 
 void send_ack(Core& core, Connection& c) {
@@ -283,7 +284,7 @@ bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe)
     if (!send_data(core, c, segment.begin, segment.length() - (fin ? 1 : 0), fin, segment.pushed))
         return false;
     ++core.counters.tcp_retransmitted;
-    ++c.retransmitted;
+    ++c.rare().retransmitted;
     if (probe) {
         r.sent.mark_probed(i, core.now);
         return true;
