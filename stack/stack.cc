@@ -7,6 +7,7 @@
 #include "stack/host_protocols.hh"
 #include "stack/ingress.hh"
 #include "stack/primary_probe.hh"
+#include "stack/ip/fragments.hh"
 #include "stack/tcp/core.hh"
 #include "stack/udp/services.hh"
 
@@ -32,6 +33,8 @@ const Settings& validated(const Settings& settings) {
     require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
+    require(!settings.vlan || (*settings.vlan >= 1 && *settings.vlan <= 4094), "vlan must be 1 to 4094");
+    require(settings.fragments.max_packets > 0, "fragments.max_packets must be at least 1");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
             require(tcp::is_possible_peer(service.address) && service.port != 0,
@@ -43,12 +46,17 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random), udp(core, random), host(core), probe(core) {}
+        : core(validated(settings), sink, events, random),
+          udp(core, random),
+          host(core),
+          probe(core),
+          fragments(core.settings.fragments, core.counters) {}
 
     Core core;
     udp::Services udp;
     HostProtocols host;
     PrimaryProbe probe;
+    ip::Fragments fragments;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
@@ -67,6 +75,10 @@ struct Stack::Impl {
     // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are
     // queued.
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
+    bool read_packet(const IpPacket& packet, Source source, Segment& segment);
+    void queue_datagram(const IpPacket& packet, const udp::Datagram& datagram);
+    // Whether what came in fragments, to every instance of this host, is this one's.
+    bool is_own_flow(const IpPacket& packet, const Endpoint& remote, const Endpoint& local);
     void dispatch_datagrams(std::size_t segments_before);
     void dispatch(Connection* c, const Segment& segment);
     void serve(Connection* c, const Segment& segment);
@@ -80,6 +92,7 @@ void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     constexpr std::size_t headers = 128;
     for (const ReceivedFrame& frame : burst)
         if (!frame.bytes.empty()) prefetch(frame.bytes.front(), std::min(headers, frame.bytes.size()));
+    fragments.release();
     for (const ReceivedFrame& frame : burst) {
         Segment& segment = segments[segments_read];
         segment = Segment{};
@@ -116,56 +129,82 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
             ++counters.drop_silent;  // ARP included: the address is the primary's
         return false;
     }
-    const auto link = wire::parse_ethernet(frame.bytes);
-    if (!link) {
-        ++counters.drop_malformed_ethernet;
-        return false;
-    }
-    if (frame.source == Source::service && link->destination != core.settings.link_address &&
-        !link->destination.is_group()) {
+    const auto linked = read_link(frame, core.settings, counters);
+    if (!linked) return false;
+    const wire::EthernetHeader& link = linked->link;
+    if (frame.source == Source::service && link.destination != core.settings.link_address &&
+        !link.destination.is_group()) {
         ++counters.drop_not_ours;
         return false;
     }
-    if (link->type == wire::EtherType::arp && frame.source == Source::service) {
-        host.on_arp(frame.bytes.subspan(wire::ethernet_header_length));
+    if (link.type == wire::EtherType::arp && frame.source == Source::service) {
+        host.on_arp(linked->payload);
         return false;
     }
-    if (link->type != wire::EtherType::ipv4 && link->type != wire::EtherType::ipv6) {
+    if (link.type != wire::EtherType::ipv4 && link.type != wire::EtherType::ipv6) {
         ++counters.drop_ether_type;
         return false;
     }
-    const auto packet = read_ip(frame, *link, counters);
+    auto packet = read_ip(*linked, counters);
     if (!packet) return false;
-    // Before the address is looked at: solicitations go to groups.
-    if (packet->header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service) {
-        host.on_icmp6(*packet);
-        return false;
-    }
     const bool from_primary = frame.source == Source::tap_from_primary;
-    if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
+    const wire::IpHeader& header = packet->header;
+    // Neighbour discovery goes to groups, too.
+    const bool to_group = header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service;
+    const bool is_ours =
+        core.local_address_index(from_primary ? header.source : header.destination).has_value();
+    if (!is_ours && (!to_group || header.fragment)) {
         ++counters.drop_not_ours;
         return false;
     }
-    if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
-        host.on_icmp(*packet);
-        return false;
+    if (header.fragment) {
+        packet = fragments.take(*packet, frame.source, core.now);
+        if (!packet) return false;
     }
-    if (packet->header.protocol == wire::IpProtocol::udp) {
-        if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
-            datagrams[datagrams_read++] = {segments_read, *datagram};
-        return false;
+    return read_packet(*packet, frame.source, segment);
+}
+
+bool Stack::Impl::is_own_flow(const IpPacket& packet, const Endpoint& remote, const Endpoint& local) {
+    const auto& owns = core.settings.owns_flow;
+    if (!packet.reassembled || !owns || owns(remote, local)) return true;
+    ++core.counters.drop_not_our_flow;
+    return false;
+}
+
+bool Stack::Impl::read_packet(const IpPacket& packet, Source source, Segment& segment) {
+    Counters& counters = core.counters;
+    switch (packet.header.protocol) {
+        case wire::IpProtocol::icmp:
+        case wire::IpProtocol::icmp6:
+            host.on_icmp(packet, source);
+            return false;
+        case wire::IpProtocol::udp:
+            if (const auto datagram = udp::read_datagram(packet, source, core.settings.shadow, counters))
+                queue_datagram(packet, *datagram);
+            return false;
+        case wire::IpProtocol::tcp:
+            break;
+        default:
+            ++counters.drop_ip_protocol;
+            if (source == Source::service) host.errors.answer(packet, ip::protocol_unreachable);
+            return false;
     }
-    if (packet->header.protocol != wire::IpProtocol::tcp) {
-        ++counters.drop_ip_protocol;
-        return false;
-    }
-    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
+    if (!read_tcp(packet, source, core.settings.shadow, counters, segment)) return false;
+    if (!is_own_flow(packet, segment.remote, segment.local)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (frame.source != Source::service && !core.is_service(segment.local)) {
+    if (source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
         return false;
     }
     return true;
+}
+
+void Stack::Impl::queue_datagram(const IpPacket& packet, const udp::Datagram& datagram) {
+    if (!is_own_flow(packet, datagram.remote, datagram.local)) return;
+    // RFC 1122 4.1.3.1, RFC 4443 3.1; what is no service is counted in its turn.
+    if (datagram.source == Source::service && !udp.is_service(datagram.local))
+        host.errors.answer(packet, ip::port_unreachable);
+    datagrams[datagrams_read++] = {segments_read, datagram};
 }
 
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
@@ -274,6 +313,7 @@ void Stack::advance(Instant now) {
         impl_->host.announce();
     }
     impl_->udp.expire();
+    impl_->fragments.expire(now);
     const std::vector<std::uint32_t>& expired = core.collect_due();
     constexpr std::size_t ahead = 8;
     for (std::size_t i = 0; i < expired.size(); ++i) {
@@ -287,10 +327,13 @@ void Stack::advance(Instant now) {
 
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
-    if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;
+    const auto consider = [&next](const std::optional<Instant>& other) {
+        if (other) next = next ? std::min(*next, *other) : other;
+    };
+    consider(impl_->udp.next_deadline());
+    consider(impl_->fragments.next_deadline());
     if (!impl_->announcements_due.empty()) {
-        const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
-        next = next ? std::min(*next, announcement) : announcement;
+        consider(*impl_->core.promoted_at + impl_->announcements_due.back());
     }
     return next;
 }
@@ -485,6 +528,10 @@ std::size_t Stack::connection_count() const {
 
 std::uint64_t Stack::reassembly_bytes() const {
     return impl_->core.reassembly_bytes;
+}
+
+std::uint64_t Stack::fragment_bytes() const {
+    return impl_->fragments.bytes();
 }
 
 std::size_t Stack::time_wait_count() const {

@@ -121,6 +121,8 @@ class Stack {
     // Memory held for bytes that came before earlier ones, of all connections; bounded by
     // Settings::reassembly_budget_bytes.
     std::uint64_t reassembly_bytes() const;
+    // Memory held for packets of which fragments are missing; bounded by FragmentSettings::budget_bytes.
+    std::uint64_t fragment_bytes() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.

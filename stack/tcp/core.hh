@@ -89,6 +89,9 @@ class Core {
         wheel_.prefetch(index);
     }
 
+    // Reserves a frame with `length` bytes behind its link-level header, which it writes, and returns those;
+    // empty when there is no buffer. To be written before gate.commit().
+    wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length);
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
     // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
     // when there is no buffer.
