@@ -251,6 +251,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
     }
     s.detail = c.rare().uncovered_at;
+    if (c.is_silent()) s.hindrance = c.shadow->hindrance;
     s.iss = c.iss.raw();
     s.irs = c.irs.raw();
     s.snd_una = c.snd_una.raw();

@@ -16,6 +16,7 @@
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
+#include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/recovery.hh"
 #include "stack/time.hh"
 
@@ -55,6 +56,7 @@ struct Shadow {
         bool sack_permitted = false;
         bool timestamps_present = false;
         std::uint32_t tsval = 0;
+        std::uint32_t data_bytes = 0;  // RFC 7413
     };
 
     ClientSyn syn;
@@ -62,8 +64,9 @@ struct Shadow {
     Seq primary_ack;     // highest acknowledgement of the primary
     Seq primary_fin;     // its FIN, if has_primary_fin
     std::uint16_t primary_mss = 0;
-    std::uint32_t primary_tsval = 0;
-    Instant primary_tsval_at{};
+    PrimaryClock clock;
+    std::uint16_t largest_segment = 0;  // of the primary: payload
+    std::uint16_t full_segment = 0;     // the largest that more data followed at once: its MSS at work
     Instant hole_since = never;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
@@ -71,11 +74,13 @@ struct Shadow {
     bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;
     Instant rtt_at{};
+    Hindrance hindrance = Hindrance::none;
     bool has_primary_fin = false;
     bool seeded = false;
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
     // connection, and the application may be behind.
     bool was_reset = false;
+    bool abandoned = false;
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 
@@ -86,6 +91,7 @@ struct RareState {
     wire::SeqRange dsack;                      // RFC 2883
     std::uint32_t answered_invalid_at = 0;     // milliseconds: when an invalid segment last drew an ACK
     std::uint32_t retransmitted = 0;           // segments
+    TickLength ts_tick = default_tick;
 };
 
 // What a segment touches, in the order of use: prefetched for a whole burst. Each ruler is a cache line of a
@@ -215,6 +221,11 @@ struct Connection : HotState {
     const RareState& rare() const {
         static const RareState none;
         return rare_state == nullptr ? none : *rare_state;
+    }
+    // How long a tick of our timestamps lasts: the primary's clock may have another than ours.
+    TickLength ts_tick() const { return rare().ts_tick; }
+    void set_ts_tick(TickLength tick) {
+        if (tick != ts_tick()) rare().ts_tick = tick;
     }
     ConnectionId id() const { return {index, generation}; }
     std::uint32_t flight() const { return distance(snd_una, snd_nxt); }

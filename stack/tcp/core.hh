@@ -16,6 +16,7 @@
 #include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection.hh"
 #include "stack/tcp/connection_table.hh"
+#include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/segment.hh"
 #include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
@@ -47,6 +48,7 @@ class Core {
     ChallengeBudget challenges;
     Noise noise;
     std::array<std::uint32_t, 64> port_walks{};  // RFC 6056 3.3.4
+    TickLength primary_tick = default_tick;      // as its connections showed at last
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
@@ -357,6 +359,8 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
 // The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
+// The connection uses what only the primary can continue.
+void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 // Applies the client's ACKs to what is known of the primary's stream by now.
 [[nodiscard]] bool apply_client_acks(Core& core, Connection& c);
 // The handshake is complete as far as the mirror shows.
@@ -367,6 +371,14 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
+// 24).
+inline bool is_abandoned(const Connection& c) {
+    return c.coverage == Coverage::too_old || c.coverage == Coverage::over_budget ||
+           c.coverage == Coverage::not_continuable;
+}
+// Gives such a connection's bytes back and tells the application. False when it is gone.
+[[nodiscard]] bool abandon(Core& core, Connection& c);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
 // swallowed.
 bool tracks_output(const Connection& c);

@@ -238,9 +238,7 @@ void schedule_window_probe(Core& core, Connection& c) {
 }
 
 std::uint32_t tsval_now(const Core& core, const Connection& c) {
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(core.now.time_since_epoch()).count();
-    return c.ts_offset + static_cast<std::uint32_t>(ms);
+    return c.ts_offset + ticks_at(core.now, c.ts_tick());
 }
 
 std::uint32_t segment_room(const Connection& c) {
