@@ -556,6 +556,10 @@ std::vector<ConnectionSnapshot> Stack::snapshots(std::uint32_t& cursor, std::siz
     return result;
 }
 
+std::vector<DatagramServiceSnapshot> Stack::datagram_services() const {
+    return impl_->udp.snapshots();
+}
+
 const Counters& Stack::counters() const {
     return impl_->core.counters;
 }

@@ -127,6 +127,8 @@ class Stack {
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.
     std::vector<ConnectionSnapshot> snapshots(std::uint32_t& cursor, std::size_t limit) const;
+    // Of every UDP service, in the order of Settings::udp_services.
+    std::vector<DatagramServiceSnapshot> datagram_services() const;
     const Counters& counters() const;
 
   private:

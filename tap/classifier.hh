@@ -81,6 +81,8 @@ class Classifier {
     Classified count(Verdict verdict, std::uint64_t ClassifierCounters::*counter, bool sign_of_life);
     Classified classify_ipv4(const Frame& frame, bool from_primary_link);
     Classified classify_ipv6(const Frame& frame, bool from_primary_link);
+    Classified classify_ports(const Frame& frame, std::span<const std::byte> packet, Endpoints endpoints,
+                              std::uint8_t protocol, bool from_primary_link);
     Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link);
     Classified classify_by_address(const Frame& frame, const Endpoints& endpoints,
                                    std::uint64_t ClassifierCounters::*counter, bool from_primary_link);

@@ -11,6 +11,7 @@
 #include "failover/decision.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tap/service_endpoint.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
 
@@ -50,6 +51,7 @@ void add_options(CLI::App& app, DaemonOptions& options);
 struct DaemonConfig {
     struct Service {
         stack::Endpoint endpoint;
+        tap::Transport transport = tap::Transport::tcp;
         std::string application;
     };
 

@@ -8,24 +8,46 @@
 namespace understudy::tools {
 namespace {
 
-std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
-                                                          const std::string& name) {
-    auto application =
-        settings.make_application ? settings.make_application(name) : shadow_app::make_application(name);
+template <typename Application>
+std::unique_ptr<Application> named(std::unique_ptr<Application> application, const std::string& name,
+                                   const std::string& names) {
     if (application == nullptr)
-        throw std::invalid_argument("no application is named \"" + name + "\": use one of " +
-                                    shadow_app::application_names());
+        throw std::invalid_argument("no application is named \"" + name + "\": use one of " + names);
     return application;
 }
 
-// Services whose input must keep one order, each on one core; core 0 has enough to do.
+std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
+                                                          const std::string& name) {
+    return named(
+        settings.make_application ? settings.make_application(name) : shadow_app::make_application(name),
+        name, shadow_app::application_names());
+}
+
+std::unique_ptr<shadow_app::DatagramApplication> make_datagram_application(
+    const DataPlane::Settings& settings, const std::string& name) {
+    return named(settings.make_datagram_application ? settings.make_datagram_application(name)
+                                                    : shadow_app::make_datagram_application(name),
+                 name, shadow_app::datagram_application_names());
+}
+
+// Services whose input must keep one order.
+std::vector<tap::ServiceEndpoint> ordered_services(const DataPlane::Settings& settings) {
+    std::vector<tap::ServiceEndpoint> services;
+    for (const auto& [endpoint, name] : settings.applications)
+        if (make_application(settings, name)->needs_input_order())
+            services.push_back({endpoint.address.octets, endpoint.port, tap::Transport::tcp});
+    for (const auto& [endpoint, name] : settings.datagram_applications)
+        if (make_datagram_application(settings, name)->needs_input_order())
+            services.push_back({endpoint.address.octets, endpoint.port, tap::Transport::udp});
+    return services;
+}
+
+// Each of those on one core; core 0 has enough to do.
 tap::FlowSpreadSettings spread_settings(const DataPlane::Settings& settings) {
     tap::FlowSpreadSettings spread{.cores = settings.cores, .pinned = {}};
     if (settings.cores < 2) return spread;
-    for (const auto& [endpoint, name] : settings.applications)
-        if (make_application(settings, name)->needs_input_order())
-            spread.pinned.emplace_back(tap::ServiceEndpoint{endpoint.address.octets, endpoint.port},
-                                       1 + spread.pinned.size() % (settings.cores - 1));
+    for (const tap::ServiceEndpoint& service : ordered_services(settings))
+        spread.pinned.emplace_back(service, 1 + spread.pinned.size() % (settings.cores - 1));
     return spread;
 }
 
@@ -44,6 +66,8 @@ Core::Settings core_settings(const DataPlane::Settings& settings, const tap::Flo
     core.classifier = settings.classifier;
     for (const auto& [endpoint, name] : settings.applications)
         core.applications.emplace_back(endpoint, make_application(settings, name));
+    for (const auto& [endpoint, name] : settings.datagram_applications)
+        core.datagram_applications.emplace_back(endpoint, make_datagram_application(settings, name));
     core.poll = settings.poll;
     core.max_sleep = settings.max_sleep;
     core.clock = settings.clock;
@@ -83,10 +107,7 @@ DataPlane::~DataPlane() {
 }
 
 std::size_t DataPlane::tap_queues(const Settings& settings) {
-    const bool ordered = std::any_of(
-        settings.applications.begin(), settings.applications.end(),
-        [&](const auto& service) { return make_application(settings, service.second)->needs_input_order(); });
-    return ordered ? 1 : settings.cores;
+    return ordered_services(settings).empty() ? settings.cores : 1;
 }
 
 void DataPlane::start() {

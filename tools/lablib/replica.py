@@ -71,7 +71,7 @@ class Replica:
         words = [tools.path("understudyd"),
                  "--tap", _dpdk_port(0, "tap0", 8192),
                  "--service-port", _dpdk_port(1, "lan0", 4096),
-                 "--service", f"{options.service_endpoint}={options.app}",
+                 "--service", options.replicated_service,
                  "--primary-link-address", PRIMARY_MAC,
                  "--link-address", REPLICA_MAC,
                  "--cores", str(options.cores),

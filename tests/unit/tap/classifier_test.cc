@@ -73,6 +73,34 @@ TEST(Classifier, KnowsEachService) {
     expect({.destination_port = 443}, Verdict::not_service, false, "not_selected");
 }
 
+TEST(Classifier, TellsUdpAndTcpServicesApart) {
+    ServiceEndpoint udp4 = test::endpoint(test::service_address, 53);
+    ServiceEndpoint udp6 = test::endpoint("fd00:77::1", 53);
+    udp4.transport = udp6.transport = Transport::udp;
+    ClassifierSettings both = settings();
+    both.services.insert(both.services.end(), {udp4, udp6});
+    const auto verdict_of = [&](Packet packet, std::uint8_t protocol) {
+        Classifier classifier(both);
+        packet.protocol = protocol;
+        const bool is_v6 = std::strchr(packet.source, ':') != nullptr;
+        const auto bytes = is_v6 ? test::build_ipv6(packet) : build(packet);
+        return classifier.classify(frame_of(bytes)).verdict;
+    };
+    Packet answer = reply();
+    answer.source_port = 53;
+    EXPECT_EQ(verdict_of({.destination_port = 53}, IPPROTO_UDP), Verdict::from_client);
+    EXPECT_EQ(verdict_of(answer, IPPROTO_UDP), Verdict::from_primary);
+    EXPECT_EQ(verdict_of({.source = "fd00:77::9", .destination = "fd00:77::1", .destination_port = 53},
+                         IPPROTO_UDP),
+              Verdict::from_client);
+    answer.source_link = test::stranger_link;
+    EXPECT_EQ(verdict_of(answer, IPPROTO_UDP), Verdict::refused);
+    // Address and port of a service, and the other transport.
+    EXPECT_EQ(verdict_of({.destination_port = 53}, IPPROTO_TCP), Verdict::not_service);
+    EXPECT_EQ(verdict_of({}, IPPROTO_UDP), Verdict::not_service);
+    EXPECT_EQ(verdict_of({}, IPPROTO_TCP), Verdict::from_client);
+}
+
 TEST(Classifier, RefusesTheServiceFromAForeignLinkAddress) {
     expect(with(reply(), [](Packet& p) { p.source_link = test::stranger_link; }), Verdict::refused, false,
            "foreign_source");
@@ -130,7 +158,8 @@ TEST(Classifier, SetsOtherTrafficApart) {
         apart([](Packet& p) { p.ethertype = ETHERTYPE_VLAN; }, "vlan");
         apart([](Packet& p) { p.ethertype = 0x88a8; }, "vlan");
         apart([](Packet& p) { p.ethertype = 0x88cc; }, "other_ethertype");
-        apart([](Packet& p) { p.protocol = IPPROTO_UDP; }, "other_protocol");
+        apart([](Packet& p) { p.protocol = IPPROTO_UDP; }, "not_selected");
+        apart([](Packet& p) { p.protocol = IPPROTO_SCTP; }, "other_protocol");
         apart([](Packet& p) { p.destination_port = 22; }, "not_selected");
     }
 }
