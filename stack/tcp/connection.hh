@@ -12,6 +12,7 @@
 #include "stack/options.hh"
 #include "stack/reassembly.hh"
 #include "stack/rtt.hh"
+#include "stack/send_marks.hh"
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
@@ -112,6 +113,7 @@ struct Connection {
     bool cork : 1 = false;
     bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool more_waits : 1 = false;   // and what is small waits in this call for the next
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers
     bool ack_pushed : 1 = false;   // it ends a write of the peer
@@ -189,6 +191,7 @@ struct Connection {
     ByteQueue unread;
     std::unique_ptr<Reassembly> out_of_order;
     std::unique_ptr<Shadow> shadow;
+    std::unique_ptr<SendMarks> marks;            // while what they mark waits to be sent
     std::unique_ptr<ConnectionOptions> options;  // where they are not the settings'
 
     std::uint64_t bytes_received = 0;

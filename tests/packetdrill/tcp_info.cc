@@ -82,6 +82,7 @@ std::uint32_t microseconds(Duration duration) {
 }  // namespace
 
 int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const {
+    const_cast<World&>(world_).stack().advance(world_.now());  // spans end now
     const auto s = snapshot(socket);
     TcpInfo info{};
     info.state = static_cast<std::uint8_t>(linux_state(socket, s));
