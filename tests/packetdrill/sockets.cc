@@ -574,6 +574,8 @@ int Sockets::shutdown(int fd, int how, Lock& lock) {
 void Sockets::tell_progress() {
     for (const auto& [id, socket] : by_id_) {
         if (socket->errors.update(snapshot(*socket), false, world_.now())) ++socket->input_edges;
+        if (socket->phase == Phase::connected)
+            socket->limits.update(snapshot(*socket), socket->lacks_room, world_.now());
         // The stack offers bytes once; later ones only add to what waits.
         const auto received = snapshot(*socket).bytes_received;
         if (std::exchange(socket->seen_received, received) != received) ++socket->input_edges;

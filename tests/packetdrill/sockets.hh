@@ -15,6 +15,7 @@
 #include "stack/stack.hh"
 #include "tests/packetdrill/error_queue.hh"
 #include "tests/packetdrill/send_ledger.hh"
+#include "tests/packetdrill/send_limits.hh"
 #include "tests/packetdrill/world.hh"
 
 namespace understudy::packetdrill {
@@ -49,6 +50,7 @@ struct Socket {
 
     SendLedger ledger;
     ErrorQueue errors;
+    SendLimits limits;
     bool lacks_room = false;  // somebody waits for room to write
 
     // Where received() puts bytes while read() asks for them.
