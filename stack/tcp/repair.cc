@@ -53,12 +53,6 @@ class Collector {
     std::size_t count_ = 0;
 };
 
-bool repair_from_client(Core& core, Connection& c, const Segment& segment) {
-    const ConnectionId id = c.id();
-    if (!take_payload(core, c, segment, c.shadow->primary_ack)) return false;
-    return core.table.find(id) != nullptr;
-}
-
 }  // namespace
 
 Seq proven_sent(const Connection& c) {
@@ -117,7 +111,11 @@ bool repair(Core& core, const RepairBytes& answer) {
         follow_primary(core, c, segment, FollowedAs::repair);
         return true;
     }
-    if (!repair_from_client(core, c, segment)) return true;
+    if (!take_payload(core, c, segment, c.shadow->primary_ack)) return true;
+    if (is_abandoned(c)) {
+        (void)abandon(core, c);
+        return true;
+    }
     check_coverage(core, c);
     (void)finish_if_done(core, c);
     return true;

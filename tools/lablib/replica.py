@@ -72,7 +72,7 @@ class Replica:
         self._cli = tools.path("understudy")
         words = [tools.path("understudyd"),
                  "--service-port", _dpdk_port(1, "lan0", 4096),
-                 "--service", f"{options.service_endpoint}={options.app}",
+                 "--service", options.replicated_service,
                  "--primary-link-address", PRIMARY_MAC,
                  "--link-address", REPLICA_MAC,
                  "--cores", str(options.cores),
