@@ -35,6 +35,21 @@ void ByteQueue::clear() {
     capacity_ = head_ = size_ = 0;
 }
 
+void ByteQueue::truncate(std::uint32_t size) {
+    assert(size <= size_);
+    size_ = size;
+    if (size_ == 0) clear();
+}
+
+void ByteQueue::overwrite(std::uint32_t offset, std::span<const std::byte> bytes) {
+    assert(offset + bytes.size() <= size_);
+    if (bytes.empty()) return;
+    const std::uint32_t start = (head_ + offset) & (capacity_ - 1);
+    const std::size_t first = std::min<std::size_t>(bytes.size(), capacity_ - start);
+    std::memcpy(ring_.get() + start, bytes.data(), first);
+    std::memcpy(ring_.get(), bytes.data() + first, bytes.size() - first);
+}
+
 std::array<std::span<const std::byte>, 2> ByteQueue::view(std::uint32_t offset, std::uint32_t length) const {
     if (offset >= size_) return {};
     length = std::min(length, size_ - offset);
