@@ -84,6 +84,8 @@ const char* to_string(CloseReason reason) {
             return "refused";
         case CloseReason::uncovered:
             return "uncovered";
+        case CloseReason::muted:
+            return "muted";
         case CloseReason::unreachable:
             return "unreachable";
         case CloseReason::evicted:

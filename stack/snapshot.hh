@@ -111,4 +111,15 @@ inline std::uint64_t lag_bytes(const ConnectionSnapshot& s) {
     return std::uint64_t{s.unread_bytes} + s.output_lag_bytes;
 }
 
+// What one UDP service has seen. There are no connections: what a takeover is worth shows in how many answers
+// of the application and of the primary were equal.
+struct DatagramServiceSnapshot {
+    Endpoint service;
+    std::uint64_t received = 0;   // datagrams of clients given to the application
+    std::uint64_t answered = 0;   // datagrams of the application, withheld or sent
+    std::uint64_t matched = 0;    // of them: the primary sent the same
+    std::uint64_t expired = 0;    // of them: the primary did not send the same in time
+    std::uint64_t unmatched = 0;  // datagrams of the primary that the application did not send in time
+};
+
 }  // namespace understudy::stack

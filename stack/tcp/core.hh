@@ -10,7 +10,9 @@
 #include "stack/counters.hh"
 #include "stack/egress_gate.hh"
 #include "stack/interfaces.hh"
+#include "stack/ip/neighbours.hh"
 #include "stack/isn.hh"
+#include "stack/service_watch.hh"
 #include "stack/settings.hh"
 #include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection.hh"
@@ -42,6 +44,7 @@ class Core {
     std::uint64_t reassembly_bytes = 0;
     std::uint64_t shadow_bytes = 0;  // while silent
     EgressGate gate;
+    ServiceWatch watch;
     ConnectionEvents& events;
     SequenceGenerator sequence;
     ConnectionTable table;
@@ -54,6 +57,7 @@ class Core {
     Mode mode;
     std::optional<Instant> promoted_at;
     std::uint16_t next_ip_identification = 0;
+    ip::Neighbours neighbours;
 
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
@@ -85,16 +89,23 @@ class Core {
     Recovery& recovery_of(Connection& c);
     // Nothing is in flight any more: the book serves another connection.
     void put_recovery_aside(Connection& c);
-    // Asks for a connection's memory, and its timer's, ahead of their use.
+    // Asks for what a segment touches of a connection, ahead of its use.
     void prefetch(std::uint32_t index) const {
-        stack::prefetch(table.at(index));
+        stack::prefetch(static_cast<const HotState&>(table.at(index)));
+        __builtin_prefetch(&table.at(index).ack_at);
         wheel_.prefetch(index);
     }
 
+    // Reserves a frame with `length` bytes behind its link-level header, which it writes, and returns those;
+    // empty when there is no buffer. To be written before gate.commit().
+    wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length,
+                                   FrameSink* queue = nullptr);
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
-    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
-    // when there is no buffer.
-    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
+    // empty when there is no buffer. `destination` zero: the next hop's, for which the frame may have to
+    // wait.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                    std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).
     std::uint16_t interface_mss(const IpAddress& peer) const;
 
@@ -339,8 +350,8 @@ std::uint32_t segment_room(const Connection& c);
 
 // recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
 void enter_window_reduction(Core& core, Connection& c);
-// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC 1191
-// 6.5).
+// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC
+// 1191 6.5).
 void resend_smaller(Core& core, Connection& c);
 
 // sack.cc: what the next acknowledgement reports.
@@ -382,6 +393,8 @@ void give_up(Core& core, Connection& c);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
 // swallowed.
 bool tracks_output(const Connection& c);
+// Nothing of a silent connection is left to follow. One that is not covered is not waited for.
+bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
 
@@ -420,7 +433,7 @@ Instant alignment_deadline(const Core& core, const Connection& c);
 [[nodiscard]] bool advance_alignment(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

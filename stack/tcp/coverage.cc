@@ -39,7 +39,7 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     if (is_abandoned(c) || c.coverage == reason || (!can_worsen && !is_final)) return;
     if (gives_up) c.shadow->abandoned = true;
     c.coverage = reason;
-    c.uncovered_at = offset;
+    c.rare().uncovered_at = offset;
     ++counter_of(core.counters, reason);
 }
 
@@ -114,6 +114,13 @@ void check_coverage(Core& core, Connection& c) {
     c.life_at = std::min(first == never ? never : first + core.settings.shadow.hole_grace,
                          alignment_deadline(core, c));
     core.arm(c);
+}
+
+bool is_settled(const Connection& c) {
+    if (!c.shadow->seeded || !tracks_output(c) || c.coverage == Coverage::hole) return true;
+    const bool client_is_ahead = c.ack_parked && c.parked_ack > c.snd_nxt;
+    return c.unread.size() == 0 && !client_is_ahead && c.shadow->primary_ack <= c.rcv_nxt &&
+           c.send_queue.app_nxt() >= c.send_queue.primary_nxt();
 }
 
 void on_shadow_timer(Core& core, Connection& c) {

@@ -38,9 +38,9 @@ Promoted reset(Core& core, Connection& c) {
 
 // The primary's timestamp clock goes on, at its pace (rules.md 11).
 void continue_timestamps(Core& core, Connection& c, const Shadow& shadow) {
-    c.ts_tick = shadow.clock.tick() != 0 ? shadow.clock.tick() : core.primary_tick;
-    c.ts_first_own = shadow.clock.continued(core.now, c.ts_tick);
-    c.ts_offset = c.ts_first_own - ticks_at(core.now, c.ts_tick);
+    c.set_ts_tick(shadow.clock.tick() != 0 ? shadow.clock.tick() : core.primary_tick);
+    c.ts_first_own = shadow.clock.continued(core.now, c.ts_tick());
+    c.ts_offset = c.ts_first_own - ticks_at(core.now, c.ts_tick());
 }
 
 // Segments as large as the primary's were: the path may take no larger ones (rules.md 4).
@@ -107,7 +107,7 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     Recovery& r = core.recovery_of(c);
     for (Seq at = c.snd_una; at < c.snd_nxt;) {
         const Seq end = at + std::min(room, distance(at, c.snd_nxt));
-        r.sent.push(at, end, core.now, end == c.snd_nxt);
+        r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
         r.sent.mark_lost(r.sent.size() - 1);
         at = end;
     }

@@ -213,6 +213,7 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
                                 core.settings.shadow.lag_budget_bytes, max_waiting_ranges);
         return;
     }
+    core.watch.primary_answered();
     compare(core, c, bytes);
     for (auto more = shadow.from_primary.front_at(c.send_queue.primary_nxt()); !more.empty();
          more = shadow.from_primary.front_at(c.send_queue.primary_nxt())) {

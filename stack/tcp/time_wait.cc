@@ -53,7 +53,7 @@ void remember_time_wait(Core& core, const Connection& c) {
     record.ts_recent = c.ts_recent;
     record.ts_recent_at = c.ts_recent_at;
     record.ts_offset = c.ts_offset;
-    record.ts_tick = c.ts_tick;
+    record.ts_tick = c.ts_tick();
     record.until = core.now + core.settings.tcp.time_wait;
     // Like Linux the connection is closed at once where there is no room (its protection against old
     // duplicates is lost, not memory).
