@@ -30,10 +30,8 @@ DivergencePolicy policy_of(Core& core, const Connection& c) {
 }
 
 void note_comparison(Core& core, Connection& c, const SendQueue::Written& written) {
-    if (written.differs_at)
-        diverge(core, c, *written.differs_at, written.differs_to, *written.difference);
-    else if (c.coverage == Coverage::diverged)
-        forgive(core, c);
+    if (written.differs_at) diverge(core, c, *written.differs_at, written.differs_to, *written.difference);
+    if (c.coverage == Coverage::diverged) forgive(core, c);
 }
 
 void note_length_difference(Core& core, Connection& c, Seq at) {
