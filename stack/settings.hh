@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -82,11 +83,26 @@ struct TcpSettings {
     std::uint32_t syn_retries = 7;
 };
 
+// What a takeover does with a connection whose application's output differs from the primary's (design.md 4).
+enum class DivergencePolicy : std::uint8_t {
+    reset,    // RST
+    uncover,  // nothing is sent; it is treated as unknown from then on
+    keep,     // goes on, with the primary's bytes where they were sent; the client may get wrong bytes
+};
+
+// How a service is replicated.
+struct Replication {
+    DivergencePolicy divergence = DivergencePolicy::reset;
+    bool align_requests = false;  // rules.md 12
+};
+
 struct ShadowSettings {
     // How long a gap that the primary has acknowledged may be due to reordering on the mirror.
     Duration hole_grace = std::chrono::milliseconds(50);
     // Most bytes of one connection that wait while the shadow application lags.
     std::uint32_t lag_budget_bytes = 8 << 20;
+    // Most bytes that wait on all connections together, in either direction.
+    std::uint64_t total_budget_bytes = 1 << 30;
     // A half-open handshake that nobody completes is forgotten after this.
     Duration half_open_timeout = std::chrono::seconds(60);
     // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
@@ -94,6 +110,11 @@ struct ShadowSettings {
     Duration closed_linger = std::chrono::seconds(2);
     // A connection older than the replica is forgotten when its client was not seen for this long.
     Duration too_old_idle = std::chrono::minutes(10);
+    // An equal-length difference is passed once so many equal bytes followed; 0: never (rules.md 12).
+    std::uint32_t equal_bytes_to_cover = 64;
+    // An application has finished its answer when it has written nothing for so long, where requests are
+    // aligned.
+    Duration align_quiet = std::chrono::milliseconds(100);
     // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
     // Promote connections whose options were partly inferred (rules.md 4).
@@ -140,6 +161,7 @@ struct NeighbourSettings {
 
 struct Settings {
     std::vector<Endpoint> services;      // over TCP
+    std::map<Endpoint, Replication> replication;  // of TCP services, where not the default
     std::vector<Endpoint> udp_services;  // an endpoint may be both
     // Further addresses of this host: answered for like a service address, and usable by active opens.
     std::vector<IpAddress> addresses;

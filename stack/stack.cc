@@ -254,9 +254,16 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
         // Within the grace time it may still be reordering, but now it is not known to be identical.
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
+        if (tcp::is_in_doubt(c)) s.coverage = Coverage::diverged;
     }
     s.detail = c.rare().uncovered_at;
-    if (c.is_silent()) s.hindrance = c.shadow->hindrance;
+    if (c.is_silent()) {
+        s.hindrance = c.shadow->hindrance;
+        if (c.coverage == Coverage::diverged && c.shadow->divergence != nullptr)
+            s.difference = c.shadow->divergence->difference;
+        if (c.send_queue.primary_nxt() > c.send_queue.app_nxt())
+            s.output_lag_bytes = distance(c.send_queue.app_nxt(), c.send_queue.primary_nxt());
+    }
     s.iss = c.iss.raw();
     s.irs = c.irs.raw();
     s.snd_una = c.snd_una.raw();
@@ -393,6 +400,7 @@ PromotionReport Stack::promote(Instant now) {
                 ++report.reset;
                 break;
             case tcp::Promoted::ended:
+            case tcp::Promoted::left:
                 break;
         }
     }

@@ -190,7 +190,7 @@ void drop_acknowledged(Core& core, Connection& c) {
 
 void release_acked(Core& core, Connection& c) {
     const std::uint32_t before = c.send_queue.bytes();
-    c.send_queue.release(c.snd_una, c.is_silent());
+    c.send_queue.release(release_limit(c), c.is_silent());
     if (!c.send_blocked || c.send_queue.bytes() == before || !c.announced) return;
     c.send_blocked = false;
     core.events.writable(c.id());

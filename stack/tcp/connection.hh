@@ -7,6 +7,7 @@
 
 #include "stack/address.hh"
 #include "stack/byte_queue.hh"
+#include "stack/charge.hh"
 #include "stack/congestion_control.hh"
 #include "stack/flow_table.hh"
 #include "stack/interfaces.hh"
@@ -17,6 +18,8 @@
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
+#include "stack/tcp/alignment.hh"
+#include "stack/tcp/divergence.hh"
 #include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/recovery.hh"
 #include "stack/time.hh"
@@ -81,7 +84,13 @@ struct Shadow {
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
     // connection, and the application may be behind.
     bool was_reset = false;
-    bool abandoned = false;
+    bool abandoned = false;  // nothing can make it covered again; see abandon()
+    bool emptied = false;
+    std::unique_ptr<Divergence> divergence;
+    std::unique_ptr<Alignment> alignment;
+    ByteQueue unconfirmed;  // delivered to the application, not acknowledged by the primary (rules.md 8)
+    Seq unconfirmed_begin;
+    Charge memory;  // of the connection's queues, while silent
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 
@@ -132,6 +141,7 @@ struct HotState {
     bool cork : 1 = false;
     bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool keeps_difference : 1 = false;  // promoted in spite of it, as configured
     bool more_waits : 1 = false;   // and what is small waits in this call for the next
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers

@@ -76,7 +76,10 @@ bool Core::is_service(const Endpoint& endpoint) const {
 }
 
 void Core::add_service(const Endpoint& endpoint) {
-    if (!is_service(endpoint)) listeners_.push_back({endpoint, settings.tcp.options});
+    if (is_service(endpoint)) return;
+    const auto replication = settings.replication.find(endpoint);
+    listeners_.push_back({endpoint, settings.tcp.options,
+                          replication == settings.replication.end() ? Replication{} : replication->second});
 }
 
 void Core::remove_service(const Endpoint& endpoint) {

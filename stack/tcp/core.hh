@@ -29,6 +29,7 @@ namespace understudy::stack::tcp {
 struct Listener {
     Endpoint service;
     ConnectionOptions options;
+    Replication replication;
     std::uint32_t half_open = 0;  // connections in SYN-RECEIVED
     Instant cookies_until{};      // acknowledgements of cookies are looked for until then
 };
@@ -39,7 +40,9 @@ class Core {
 
     const Settings settings;
     Counters counters;
-    std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
+    // Held by all connections; they outlive the table.
+    std::uint64_t reassembly_bytes = 0;
+    std::uint64_t shadow_bytes = 0;  // while silent
     EgressGate gate;
     ServiceWatch watch;
     ConnectionEvents& events;
@@ -376,12 +379,15 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// Counts what the connection's queues hold; one that finds the budget of all used up is given up (over_budget).
+void charge_memory(Core& core, Connection& c);
 // Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
 // 24).
 inline bool is_abandoned(const Connection& c) {
-    return c.coverage == Coverage::too_old || c.coverage == Coverage::over_budget ||
-           c.coverage == Coverage::not_continuable;
+    return c.coverage == Coverage::too_old || (c.is_silent() && c.shadow->abandoned);
 }
+// The connection is abandoned inside a call of the application: abandon() comes by its timer.
+void give_up(Core& core, Connection& c);
 // Gives such a connection's bytes back and tells the application. False when it is gone.
 [[nodiscard]] bool abandon(Core& core, Connection& c);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
@@ -391,6 +397,40 @@ bool tracks_output(const Connection& c);
 bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
+
+// divergence.cc: the application's output and the primary's.
+
+DivergencePolicy policy_of(Core& core, const Connection& c);
+// Follows up what one of the two wrote.
+void note_comparison(Core& core, Connection& c, const SendQueue::Written& written);
+// Both have ended an answer at different places, the shorter at `at`.
+void note_length_difference(Core& core, Connection& c, Seq at);
+// One of the streams ends at `at`, the other does not.
+void note_end_difference(Core& core, Connection& c, Seq at);
+// Nothing is known to differ any more.
+void cover_again(Core& core, Connection& c);
+// An equal-length difference is passed once enough equal bytes followed.
+void forgive(Core& core, Connection& c);
+
+// alignment.cc: of services that ask for it.
+
+// The connection is seeded.
+void begin_alignment(Core& core, Connection& c);
+// Bytes of the client at rcv_nxt are about to be taken.
+void note_request(Core& core, Connection& c);
+// The application wrote.
+void note_output(const Core& core, Connection& c);
+// Whether input waits for the application to finish an answer.
+[[nodiscard]] bool is_withheld(const Connection& c);
+// How many of the unread bytes the application may have.
+std::uint32_t readable(const Connection& c);
+// Output is kept from here on.
+Seq release_limit(const Connection& c);
+// Whether the application has written what the primary may never send.
+[[nodiscard]] bool is_in_doubt(const Connection& c);
+Instant alignment_deadline(const Core& core, const Connection& c);
+// Aligns and hands on the next request as far as possible; never inside a call of the application.
+[[nodiscard]] bool advance_alignment(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
 std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end);
@@ -407,6 +447,7 @@ enum class Promoted : std::uint8_t {
     half_open,
     reset,
     ended,  // before the promotion; nothing was sent
+    left,   // diverged, and nothing is to be sent
 };
 Promoted promote_connection(Core& core, Connection& c);
 

@@ -4,13 +4,43 @@
 namespace understudy::stack::tcp {
 namespace {
 
+// The client may still send bytes again that the primary has not acknowledged (rules.md 8).
+void keep_until_confirmed(const Core& core, Connection& c, wire::Bytes bytes) {
+    Shadow& shadow = *c.shadow;
+    const Seq end = c.rcv_nxt + static_cast<std::uint32_t>(bytes.size());
+    if (shadow.seeded && shadow.primary_ack >= end) return;
+    if (shadow.unconfirmed.empty()) shadow.unconfirmed_begin = c.rcv_nxt;
+    shadow.unconfirmed.push(bytes);
+    const std::uint32_t most = core.settings.shadow.lag_budget_bytes;
+    if (shadow.unconfirmed.size() <= most) return;
+    const std::uint32_t excess = shadow.unconfirmed.size() - most;
+    shadow.unconfirmed.pop(excess);
+    shadow.unconfirmed_begin += excess;
+}
+
+// A copy of what was delivered: the primary may have received the one or the other.
+void check_copy(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
+    const Shadow& shadow = *c.shadow;
+    const Seq known = shadow.unconfirmed_begin, known_end = known + shadow.unconfirmed.size();
+    const Seq from = max(begin, known);
+    const Seq to = min(begin + static_cast<std::uint32_t>(bytes.size()), known_end);
+    if (shadow.unconfirmed.empty() || from >= to) return;
+    const wire::Bytes copy = bytes.subspan(distance(begin, from), distance(from, to));
+    const std::size_t equal = shadow.unconfirmed.mismatch(distance(known, from), copy);
+    if (equal < copy.size())
+        uncover(core, c, Coverage::conflicting,
+                distance(c.irs + 1, from + static_cast<std::uint32_t>(equal)));
+}
+
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
+    note_request(core, c);
+    if (c.is_silent()) keep_until_confirmed(core, c, bytes);
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
     c.bytes_received += bytes.size();
     if (c.detached) return true;  // nobody reads
     std::size_t taken = 0;
-    if (c.announced && c.unread.empty()) {
+    if (c.announced && c.unread.empty() && !is_withheld(c)) {
         const ConnectionId id = c.id();
         taken = core.events.received(id, bytes);
         if (core.table.find(id) == nullptr) return false;
@@ -103,6 +133,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = bytes.first(distance(begin, end));
     }
     if (begin < c.rcv_nxt) {
+        if (c.is_silent()) check_copy(core, c, begin, bytes);
         note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
@@ -123,14 +154,14 @@ bool offer_unread(Core& core, Connection& c) {
     if (!c.announced) return true;
     take_fin(core, c);
     const ConnectionId id = c.id();
-    while (!c.unread.empty()) {
-        const wire::Bytes piece = c.unread.view(0, c.unread.size())[0];
+    while (const std::uint32_t count = readable(c)) {
+        const wire::Bytes piece = c.unread.view(0, count)[0];
         const std::size_t taken = core.events.received(id, piece);
         if (core.table.find(id) == nullptr) return false;
         c.unread.pop(static_cast<std::uint32_t>(taken));
         if (taken < piece.size()) return true;
     }
-    if (c.peer_fin_taken && !c.peer_close_told) {
+    if (c.peer_fin_taken && !c.peer_close_told && c.unread.empty()) {
         c.peer_close_told = true;
         core.events.peer_closed(id);
         if (core.table.find(id) == nullptr) return false;

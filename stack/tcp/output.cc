@@ -266,7 +266,7 @@ std::uint32_t segment_room(const Connection& c) {
 }
 
 void output(Core& core, Connection& c) {
-    if (!c.is_synchronized()) return;
+    if (!c.is_synchronized() || c.doomed) return;  // what differs is not sent: a RST follows
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
     if (c.ack_at != never) core.arm(c);

@@ -6,15 +6,29 @@
 namespace understudy::stack::tcp {
 namespace {
 
-bool can_be_carried_on(const Core& core, const Connection& c) {
+// As configured; but beyond the primary's FIN nothing can be sent.
+bool keeps_difference(Core& core, const Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    return c.coverage == Coverage::diverged && !shadow.abandoned &&
+           policy_of(core, c) == DivergencePolicy::keep &&
+           !(shadow.has_primary_fin && c.send_queue.app_nxt() > shadow.primary_fin);
+}
+
+bool can_be_carried_on(Core& core, const Connection& c) {
     const Shadow& shadow = *c.shadow;
     // Within the grace time a hole may still be reordering; at this moment it is a hole all the same.
-    if (shadow.hole_since != never || shadow.gap_since != never) return false;
+    if (shadow.hole_since != never || shadow.gap_since != never || is_in_doubt(c)) return false;
+    if (keeps_difference(core, c)) return true;
     return c.coverage == Coverage::covered ||
            (c.coverage == Coverage::inferred && core.settings.shadow.cover_inferred);
 }
 
 Promoted reset(Core& core, Connection& c) {
+    if (c.coverage == Coverage::diverged && policy_of(core, c) == DivergencePolicy::uncover) {
+        ++core.counters.connections_left_at_promotion;
+        core.finish(c, CloseReason::uncovered);
+        return Promoted::left;
+    }
     // The acknowledgement of the client's latest segment is what it accepts (RFC 5961 3.2, rules.md 24).
     send_reset(core, c, c.ack_parked || is_abandoned(c) ? c.parked_ack : c.snd_una);
     ++core.counters.connections_reset_at_promotion;
@@ -112,6 +126,8 @@ Promoted promote_connection(Core& core, Connection& c) {
     }
     const bool half_open = c.state == State::syn_received;
     if (is_abandoned(c) || (!half_open && !can_be_carried_on(core, c))) return reset(core, c);
+    c.keeps_difference = keeps_difference(core, c);
+    const bool withheld = is_withheld(c);
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on
     c.promoted = true;
     c.life_at = never;
@@ -137,6 +153,7 @@ Promoted promote_connection(Core& core, Connection& c) {
     resume_output(core, c, *shadow);
     output(core, c);
     send_probe(core, c);
+    if (withheld) (void)offer_unread(core, c);  // nothing is aligned any more
     return Promoted::carried_on;
 }
 

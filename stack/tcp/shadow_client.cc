@@ -165,7 +165,9 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
         if (!apply_client_acks(core, *c)) return;
     }
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
+    charge_memory(core, *c);
     if (is_abandoned(*c)) return (void)abandon(core, *c);
+    if (!advance_alignment(core, *c)) return;
     check_coverage(core, *c);
     if (!finish_if_done(core, *c)) return;
 }

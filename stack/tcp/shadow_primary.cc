@@ -60,6 +60,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.ttl = segment.ttl;
     c.rtt = RttEstimator(tcp.rto_initial);
     c.congestion.cwnd = tcp.initial_window_segments;
+    begin_alignment(core, c);
     shadow.primary_mss = options.mss;
     shadow.primary_ack = segment.ack();
     if (c.timestamps) shadow.clock.begin(options.tsval, core.now);
@@ -141,6 +142,14 @@ void on_primary_reset(Core& core, Connection& c) {
     (void)finish_if_done(core, c);
 }
 
+void forget_confirmed(Shadow& shadow) {
+    if (shadow.unconfirmed.empty() || shadow.primary_ack <= shadow.unconfirmed_begin) return;
+    const std::uint32_t count =
+        std::min(distance(shadow.unconfirmed_begin, shadow.primary_ack), shadow.unconfirmed.size());
+    shadow.unconfirmed.pop(count);
+    shadow.unconfirmed_begin += count;
+}
+
 // A sender pushes at the end of what it has: a segment that does not was cut by the MSS at work. Larger ones
 // than the client accepts were put together by an offloading host.
 void note_segment_size(Connection& c, const Segment& segment) {
@@ -164,6 +173,7 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
     note_segment_size(c, segment);
     if (!segment.has(TcpFlags::ack)) return;
     shadow.primary_ack = max(shadow.primary_ack, segment.ack());
+    forget_confirmed(shadow);
     const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
     c.rcv_edge = max(c.rcv_edge, segment.ack() + window);
     c.receive_limit = std::max(c.receive_limit, window);
@@ -171,9 +181,9 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
 
 void compare(Core& core, Connection& c, wire::Bytes bytes) {
     const SendQueue::Written written = c.send_queue.write_primary(bytes);
-    if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
+    note_comparison(core, c, written);
     if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
-        uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
+        note_end_difference(core, c, c.send_queue.app_nxt());
 }
 
 void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
@@ -211,7 +221,10 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
         shadow.from_primary.pop_front();
     }
     if (c.send_queue.bytes() > core.settings.shadow.lag_budget_bytes + core.settings.tcp.send_buffer_bytes) {
-        uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
+        if (c.coverage == Coverage::diverged)
+            c.shadow->abandoned = true;
+        else
+            uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
     }
 }
 
@@ -253,16 +266,18 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     // The primary sends data only on an established connection: the client's last ACK may be missing here.
     if (segment.length() != 0 && !establish_shadow(core, *c)) return;
     if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
+    charge_memory(core, *c);
     if (is_abandoned(*c)) return (void)abandon(core, *c);
     Shadow& shadow = *c->shadow;
     shadow.max_flight =
         std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
     if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
         if (c->send_queue.app_nxt() > shadow.primary_fin)
-            uncover(core, *c, Coverage::diverged, distance(c->iss + 1, shadow.primary_fin));
+            note_end_difference(core, *c, shadow.primary_fin);
         on_fin_sent(core, *c);
     }
     if (!apply_client_acks(core, *c)) return;
+    if (!advance_alignment(core, *c)) return;
     check_coverage(core, *c);
     if (!finish_if_done(core, *c)) return;
 }

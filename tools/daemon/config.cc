@@ -18,6 +18,24 @@ std::chrono::nanoseconds from_ms(const char* option, double value) {
     return std::chrono::nanoseconds(static_cast<std::int64_t>(value * 1e6));
 }
 
+// One "name=value" of a service.
+void set_replication(const std::string& service, const std::string& setting,
+                     stack::Replication& replication) {
+    using stack::DivergencePolicy;
+    if (setting == "divergence=reset")
+        replication.divergence = DivergencePolicy::reset;
+    else if (setting == "divergence=uncover")
+        replication.divergence = DivergencePolicy::uncover;
+    else if (setting == "divergence=keep")
+        replication.divergence = DivergencePolicy::keep;
+    else if (setting == "align=request")
+        replication.align_requests = true;
+    else
+        throw UsageError(
+            "--service \"" + service + "\": \"" + setting +
+            "\" is none of divergence=reset, divergence=uncover, divergence=keep, align=request");
+}
+
 DaemonConfig::Service parse_service(const std::string& text) {
     const std::size_t equals = text.find('=');
     std::string address = text.substr(0, equals);
@@ -29,7 +47,8 @@ DaemonConfig::Service parse_service(const std::string& text) {
         (transport != "/tcp" && transport != "/udp"))
         throw UsageError("--service \"" + text +
                          "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo");
-    const std::string application = text.substr(equals + 1);
+    const std::string rest = text.substr(equals + 1);
+    const std::string application = rest.substr(0, rest.find(','));
     const bool udp = transport == "/udp";
     const bool known = udp ? shadow_app::make_datagram_application(application) != nullptr
                            : shadow_app::make_application(application) != nullptr;
@@ -37,7 +56,14 @@ DaemonConfig::Service parse_service(const std::string& text) {
         throw UsageError("--service \"" + text + "\": no application for " + transport.substr(1) +
                          " is named \"" + application + "\"; there are " +
                          (udp ? shadow_app::datagram_application_names() : shadow_app::application_names()));
-    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application};
+    stack::Replication replication;
+    for (std::size_t at = application.size(); at < rest.size();) {
+        if (udp) throw UsageError("--service \"" + text + "\": only TCP services have such settings");
+        const std::size_t end = std::min(rest.find(',', at + 1), rest.size());
+        set_replication(text, rest.substr(at + 1, end - at - 1), replication);
+        at = end;
+    }
+    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application, replication};
 }
 
 stack::LinkAddress parse_link(const char* option, const std::string& text) {
@@ -88,9 +114,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
         ->type_name("SPEC");
     app.add_option(
            "--service", o.services,
-           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable)")
+           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable). "
+           "divergence=reset|uncover|keep: what a takeover does where outputs differ; align=request: answers "
+           "may differ")
         ->required()
-        ->type_name("ADDR:PORT[/udp]=APP");
+        ->type_name("ADDR:PORT[/udp]=APP[,divergence=POLICY][,align=request]");
     app.add_option("--primary-link-address", o.primary_link_address,
                    "by which the primary's frames are known")
         ->required()
@@ -152,6 +180,16 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--hole-grace-ms", o.hole_grace_ms,
                    "how long a gap on the mirror may be due to reordering")
         ->capture_default_str();
+    app.add_option("--equal-bytes-to-cover", o.equal_bytes_to_cover,
+                   "an equal-length difference is passed once so many equal bytes followed; 0: never")
+        ->capture_default_str();
+    app.add_option("--align-quiet-ms", o.align_quiet_ms,
+                   "with align=request: an answer is over when nothing was written for so long")
+        ->capture_default_str();
+    app.add_option("--lag-budget-mib", o.lag_budget_mib,
+                   "most that waits on one connection while its application lags")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0625, 1024.0));
     app.add_flag("--accept-unfilled-checksums", o.accept_unfilled_checksums,
                  "believe mirrored segments whose checksum the sender left to its NIC");
     app.add_flag("--cover-inferred", o.cover_inferred,
@@ -166,6 +204,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
         const auto& parsed = config.services.emplace_back(parse_service(service));
         (parsed.transport == tap::Transport::udp ? config.stack.udp_services : config.stack.services)
             .push_back(parsed.endpoint);
+        if (parsed.transport == tap::Transport::tcp)
+            config.stack.replication[parsed.endpoint] = parsed.replication;
     }
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
@@ -191,6 +231,9 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;
     config.stack.shadow.hole_grace = from_ms("--hole-grace-ms", o.hole_grace_ms);
+    config.stack.shadow.equal_bytes_to_cover = o.equal_bytes_to_cover;
+    config.stack.shadow.align_quiet = from_ms("--align-quiet-ms", o.align_quiet_ms);
+    config.stack.shadow.lag_budget_bytes = static_cast<std::uint32_t>(o.lag_budget_mib * (1 << 20));
     config.stack.shadow.accept_unfilled_checksums = o.accept_unfilled_checksums;
     config.stack.shadow.cover_inferred = o.cover_inferred;
     config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;

@@ -45,6 +45,9 @@ struct DaemonOptions {
     std::string dpdk_args;
     std::uint32_t max_connections = 1 << 16;
     double hole_grace_ms = 50;
+    std::uint32_t equal_bytes_to_cover = 64;
+    double align_quiet_ms = 100;
+    double lag_budget_mib = 8;
     bool accept_unfilled_checksums = false;
     bool cover_inferred = false;
 };
@@ -57,6 +60,7 @@ struct DaemonConfig {
         stack::Endpoint endpoint;
         tap::Transport transport = tap::Transport::tcp;
         std::string application;
+        stack::Replication replication;
     };
 
     std::vector<std::string> taps;

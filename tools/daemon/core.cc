@@ -356,7 +356,14 @@ CoverageCount Core::count_coverage() const {
         for (const stack::ConnectionSnapshot& c : stack_.snapshots(cursor, 1024)) {
             if (c.state == stack::State::time_wait) continue;
             ++count.open;
-            if (c.coverage == stack::Coverage::covered) ++count.covered;
+            const std::uint64_t bytes = c.bytes_received + c.bytes_sent, lag = lag_bytes(c);
+            count.bytes += bytes;
+            count.lag_bytes += lag;
+            count.largest_lag_bytes = std::max(count.largest_lag_bytes, lag);
+            if (c.coverage == stack::Coverage::covered) {
+                ++count.covered;
+                count.covered_bytes += bytes;
+            }
             if (c.verified) ++count.verified;
             count.add(c.coverage, 1);
         }

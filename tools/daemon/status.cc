@@ -52,6 +52,10 @@ void add_up(proto::v1::ConnectionCounts& sums, const proto::v1::ConnectionCounts
     sums.set_covered(sums.covered() + more.covered());
     sums.set_uncovered(sums.uncovered() + more.uncovered());
     sums.set_verified(sums.verified() + more.verified());
+    sums.set_bytes(sums.bytes() + more.bytes());
+    sums.set_covered_bytes(sums.covered_bytes() + more.covered_bytes());
+    sums.set_lag_bytes(sums.lag_bytes() + more.lag_bytes());
+    sums.set_largest_lag_bytes(std::max(sums.largest_lag_bytes(), more.largest_lag_bytes()));
     for (const auto& [coverage, count] : more.by_coverage())
         (*sums.mutable_by_coverage())[coverage] += count;
 }
@@ -99,6 +103,10 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
     connections.set_covered(count.covered);
     connections.set_uncovered(count.open - count.covered);
     connections.set_verified(count.verified);
+    connections.set_bytes(count.bytes);
+    connections.set_covered_bytes(count.covered_bytes);
+    connections.set_lag_bytes(count.lag_bytes);
+    connections.set_largest_lag_bytes(count.largest_lag_bytes);
     for (const auto& [coverage, number] : count.by_coverage)
         (*connections.mutable_by_coverage())[stack::to_string(coverage)] = number;
     add_datagram_services(*part.mutable_services(), core);

@@ -9,7 +9,7 @@ namespace understudy::stack::test {
 
 class Mirror : public ::testing::Test {
   protected:
-    Mirror() : host(settings_for(Mode::silent)) {}
+    explicit Mirror(const Settings& settings = settings_for(Mode::silent)) : host(settings) {}
 
     // Offsets count from the first byte after the SYN, in either direction.
     Packet client_packet(std::uint32_t seq, std::uint32_t ack, std::uint8_t flags) const {
