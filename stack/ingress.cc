@@ -8,6 +8,7 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
                                 Counters& counters) {
     IpPacket packet;
     packet.link = link;
+    packet.transport_checked = frame.transport_checked;
     const wire::Bytes bytes = frame.bytes.subspan(wire::ethernet_header_length);
     const bool is_v6 = link.type == wire::EtherType::ipv6;
     switch (is_v6 ? wire::parse_ipv6(bytes, packet.header) : wire::parse_ipv4(bytes, packet.header)) {
@@ -41,7 +42,7 @@ bool read_tcp(const IpPacket& packet, Source source, const ShadowSettings& setti
     const std::uint64_t pseudo = wire::pseudo_header_sum(packet.header.source, packet.header.destination,
                                                          static_cast<std::uint8_t>(wire::IpProtocol::tcp),
                                                          static_cast<std::uint32_t>(packet.payload.size()));
-    if (wire::checksum_finish(wire::checksum_add(packet.payload, pseudo)) != 0) {
+    if (!packet.transport_checked && wire::checksum_finish(wire::checksum_add(packet.payload, pseudo)) != 0) {
         // A sender that leaves the sum to its NIC fills in the folded pseudo-header sum: exactly
         // recognisable.
         const std::uint16_t field = wire::load16(packet.payload.data() + wire::tcp_checksum_offset);

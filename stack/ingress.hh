@@ -18,6 +18,7 @@ struct IpPacket {
     wire::EthernetHeader link;
     wire::IpHeader header;
     wire::Bytes payload;
+    bool transport_checked = false;  // ReceivedFrame::transport_checked
 };
 
 // Reads link and network header. A frame shorter than its IP length is a cut capture and counts as lost.

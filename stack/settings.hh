@@ -8,6 +8,7 @@
 #include "stack/address.hh"
 #include "stack/options.hh"
 #include "stack/time.hh"
+#include "stack/wire/checksum.hh"
 
 namespace understudy::stack {
 
@@ -122,6 +123,8 @@ struct Settings {
     // and echo requests.
     bool speaks_for_host = true;
     std::size_t mtu = 1500;
+    // Of TCP and UDP. `port` only where every frame leaves by a port that fills them in.
+    wire::Summing transport_checksums = wire::Summing::here;
     std::uint32_t max_connections = 1 << 16;
     // Most memory that all connections together may hold for bytes that came before earlier ones.
     std::uint64_t reassembly_budget_bytes = 256 << 20;
