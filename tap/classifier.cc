@@ -32,8 +32,10 @@ constexpr std::array counter_table = {
     CounterInfo{"vlan", "VLAN-tagged frames, set apart", &ClassifierCounters::vlan},
     CounterInfo{"other_ethertype", "frames of other ethertypes, set apart",
                 &ClassifierCounters::other_ethertype},
-    CounterInfo{"icmp", "ICMP and ICMPv6 packets, set apart", &ClassifierCounters::icmp},
-    CounterInfo{"fragment", "IP fragments, set apart", &ClassifierCounters::fragment},
+    CounterInfo{"icmp", "ICMP and ICMPv6 packets; the stack is given those of a service's address",
+                &ClassifierCounters::icmp},
+    CounterInfo{"fragment", "IP fragments; the stack is given those of a service's address",
+                &ClassifierCounters::fragment},
     CounterInfo{"other_protocol", "IP packets that are neither TCP, UDP nor ICMP, set apart",
                 &ClassifierCounters::other_protocol},
     CounterInfo{"runt", "frames shorter than an Ethernet header", &ClassifierCounters::runt},
@@ -106,6 +108,11 @@ bool Classifier::is_service(const ServiceEndpoint& endpoint) const {
     return std::binary_search(services_.begin(), services_.end(), endpoint);
 }
 
+bool Classifier::is_service_address(const ServiceEndpoint& endpoint) const {
+    const auto at = std::lower_bound(services_.begin(), services_.end(), endpoint);
+    return at != services_.end() && at->address == endpoint.address;
+}
+
 Classified Classifier::classify(const Frame& frame) {
     const auto ethernet = read_header<ether_header>(frame.bytes);
     if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
@@ -132,13 +139,15 @@ Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
     const std::size_t header_length = ip ? std::size_t{ip->ihl} * 4 : 0;
     if (!ip || ip->version != 4 || header_length < min_ip_header)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto source = mapped_endpoint(ip->saddr), destination = mapped_endpoint(ip->daddr);
     if ((ntohs(ip->frag_off) & (IP_MF | IP_OFFMASK)) != 0)
-        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
-    if (ip->protocol == IPPROTO_ICMP) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
+    if (ip->protocol == IPPROTO_ICMP)
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
     // The ports must lie inside the packet, not in the padding behind a short one.
     const std::size_t length = std::min<std::size_t>(packet.size(), ntohs(ip->tot_len));
     return classify_ports(frame, packet.first(length).subspan(std::min(length, header_length)),
-                          {.source = mapped_endpoint(ip->saddr), .destination = mapped_endpoint(ip->daddr)},
+                          {source, destination},
                           ip->protocol, primary);
 }
 
@@ -149,14 +158,15 @@ Classified Classifier::classify_ipv6(const Frame& frame, bool primary) {
     const auto ip = read_header<ip6_hdr>(packet);
     if (!ip || ip->ip6_vfc >> 4 != 6)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto source = native_endpoint(ip->ip6_src), destination = native_endpoint(ip->ip6_dst);
     if (ip->ip6_nxt == IPPROTO_FRAGMENT)
-        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
-    if (ip->ip6_nxt == IPPROTO_ICMPV6) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
+    if (ip->ip6_nxt == IPPROTO_ICMPV6)
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
     const std::size_t length = std::min<std::size_t>(packet.size(), sizeof(ip6_hdr) + ntohs(ip->ip6_plen));
     return classify_ports(
         frame, packet.first(length).subspan(sizeof(ip6_hdr)),
-        {.source = native_endpoint(ip->ip6_src), .destination = native_endpoint(ip->ip6_dst)}, ip->ip6_nxt,
-        primary);
+        {source, destination}, ip->ip6_nxt, primary);
 }
 
 // TCP and UDP alike begin with the ports of the source and the destination.
@@ -171,6 +181,17 @@ Classified Classifier::classify_ports(const Frame& frame, std::span<const std::b
     endpoints.source.transport = endpoints.destination.transport =
         protocol == IPPROTO_UDP ? Transport::udp : Transport::tcp;
     return classify_service(frame, endpoints, primary);
+}
+
+// What names no ports, or only in the whole (rules.md 7): the stack looks at it if an address fits.
+Classified Classifier::classify_by_address(const Frame& frame, const Endpoints& endpoints, Member counter,
+                                           bool primary) {
+    const bool to_group = (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0;
+    if (!to_group && primary && is_service_address(endpoints.source))
+        return count(Verdict::from_primary, counter, primary);
+    if (!to_group && !primary && is_service_address(endpoints.destination))
+        return count(Verdict::from_client, counter, primary);
+    return count(Verdict::not_service, counter, primary);
 }
 
 Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary) {

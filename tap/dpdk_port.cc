@@ -359,20 +359,25 @@ class DpdkPort final : public Port {
         return {room, buffer.pkt_len};
     }
 
-    // As the stack writes its frames: untagged, its headers of the plain lengths.
+    // As the stack writes its frames: with one VLAN tag or none, its IP headers of the plain length.
     static void ask_for_checksum(rte_mbuf& buffer) {
         const auto* bytes = rte_pktmbuf_mtod(&buffer, const std::uint8_t*);
-        const auto type = static_cast<std::uint16_t>(bytes[12] << 8 | bytes[13]);
+        const bool tagged = type_at(bytes, 12) == RTE_ETHER_TYPE_VLAN;
+        const std::uint16_t link = RTE_ETHER_HDR_LEN + (tagged ? RTE_VLAN_HLEN : 0);
+        const std::uint16_t type = type_at(bytes, link - 2u);
         const bool v4 = type == RTE_ETHER_TYPE_IPV4;
-        const std::uint16_t header = v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
-        if ((!v4 && type != RTE_ETHER_TYPE_IPV6) || buffer.data_len < RTE_ETHER_HDR_LEN + header) return;
-        const std::uint8_t protocol = bytes[RTE_ETHER_HDR_LEN + (v4 ? 9 : 6)];
+        const std::size_t header = v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
+        if ((!v4 && type != RTE_ETHER_TYPE_IPV6) || buffer.data_len < link + header) return;
+        const std::uint8_t protocol = bytes[link + (v4 ? 9u : 6u)];
         if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return;
-        buffer.l2_len = RTE_ETHER_HDR_LEN;
+        buffer.l2_len = link & 0x7f;
         buffer.l3_len = v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
         buffer.l4_len = protocol == IPPROTO_TCP ? sizeof(rte_tcp_hdr) : sizeof(rte_udp_hdr);
         buffer.ol_flags |= (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) |
                            (protocol == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
+    }
+    static std::uint16_t type_at(const std::uint8_t* bytes, std::size_t at) {
+        return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
     }
 
     // Before they are handed over: the driver may free what it takes.

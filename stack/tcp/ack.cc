@@ -18,7 +18,8 @@ void sample_rtt(Core& core, Connection& c, const Segment& segment, AckNews& news
         if (static_cast<std::int32_t>(options.tsecr - c.ts_first_own) < 0) return;
         const std::uint32_t elapsed = tsval_now(core, c) - options.tsecr;
         if (static_cast<std::int32_t>(elapsed) >= 0)
-            rtt = std::max<Duration>(std::chrono::milliseconds(elapsed), std::chrono::milliseconds(1));
+            rtt =
+                std::max<Duration>(Duration(std::int64_t{elapsed} * c.ts_tick()), std::chrono::milliseconds(1));
     }
     if (rtt) c.rtt.sample(*rtt, c.snd_una, c.snd_nxt, tcp);
 }

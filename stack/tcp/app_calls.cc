@@ -49,6 +49,7 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more) {
     const Seq primary_fin = c.is_silent() ? c.shadow->primary_fin : c.fin_seq;
     if (primary_ended && c.send_queue.app_nxt() > primary_fin) on_divergence(core, c, primary_fin);
     if (c.is_silent()) {
+        if (c.send_queue.app_nxt() > c.send_queue.primary_nxt()) core.watch.application_ahead(core.now);
         // Ends the connection where the primary's end was all that it waited for.
         if (apply_client_acks(core, c)) (void)finish_if_done(core, c);
         return written.taken;

@@ -17,7 +17,6 @@ bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     }
     c.unread.push(bytes.subspan(taken));
     if (c.is_silent() && c.unread.size() > core.settings.shadow.lag_budget_bytes) {
-        ++core.counters.lag_budget_exceeded;
         uncover(core, c, Coverage::over_budget, c.bytes_received - c.unread.size());
         c.unread.clear();
     }
@@ -79,7 +78,7 @@ bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Byte
 }
 
 bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
-    if (c.coverage == Coverage::over_budget) return true;
+    if (c.is_silent() && is_abandoned(c)) return true;
     Seq begin = segment.seq() + (segment.has(wire::TcpFlags::syn) ? 1 : 0);
     wire::Bytes bytes = segment.payload;
     Seq end = begin + static_cast<std::uint32_t>(bytes.size());

@@ -237,9 +237,7 @@ void schedule_window_probe(Core& core, Connection& c) {
 }
 
 std::uint32_t tsval_now(const Core& core, const Connection& c) {
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(core.now.time_since_epoch()).count();
-    return c.ts_offset + static_cast<std::uint32_t>(ms);
+    return c.ts_offset + ticks_at(core.now, c.ts_tick());
 }
 
 std::uint32_t segment_room(const Connection& c) {
@@ -250,6 +248,7 @@ void output(Core& core, Connection& c) {
     if (!c.is_synchronized()) return;
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
+    if (c.ack_at != never) core.arm(c);
 }
 
 void send_ack(Core& core, Connection& c) {
@@ -282,7 +281,7 @@ bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe)
     if (!send_data(core, c, segment.begin, segment.length() - (fin ? 1 : 0), fin, segment.pushed))
         return false;
     ++core.counters.tcp_retransmitted;
-    ++c.retransmitted;
+    ++c.rare().retransmitted;
     if (probe) {
         r.sent.mark_probed(i, core.now);
         return true;

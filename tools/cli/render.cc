@@ -108,7 +108,10 @@ void print_links(std::ostream& out, const v1::StatusResponse& status) {
                    link.has_jitter_ms() ? fmt::format("{:.3f} ms", link.jitter_ms()) : "-",
                    link.has_loss() ? fmt::format("{:.1f} %", 100 * link.loss()) : "-"});
     if (table.empty()) return;
-    out << '\n';
+    out << "\nheartbeats "
+        << (status.heartbeat_key().empty() ? "not authenticated"
+                                           : "authenticated, key " + status.heartbeat_key())
+        << '\n';
     table.print(out);
 }
 

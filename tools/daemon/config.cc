@@ -129,7 +129,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
-    config.heartbeat = o.heartbeat.settings();
+    config.heartbeat = o.heartbeat.settings(failover::Role::replica);
+    config.heartbeat_options = o.heartbeat;
     config.decision.links = config.heartbeat.links.size();
     config.decision.heartbeat_interval = config.heartbeat.interval;
     config.decision.heartbeat_misses = config.heartbeat.misses;

@@ -62,6 +62,7 @@ struct DaemonConfig {
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
     failover::HeartbeatSettings heartbeat;
+    HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     bool probe = true;
     stack::Settings stack;  // link_address is set once the service port is open

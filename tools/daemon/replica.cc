@@ -108,6 +108,8 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
         [this](std::size_t link, bool alive) {
             events_.add(alive ? "link_heard" : "link_silent", {{"link", link}});
         });
+    key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
+    warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
 }
 
@@ -140,6 +142,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
     seed_timer_.cancel();
     if (plane_) {

@@ -139,18 +139,23 @@ stack::test::UdpPacket over(bool v6) {
 
 TEST_F(NetTap, FillsInTheChecksumsOfWhatIsSent) {
     ASSERT_TRUE(port_->offloads().transmit_checksums);
-    for (const bool v6 : {false, true}) {
-        stack::test::UdpPacket packet = over(v6);
-        const auto length = static_cast<std::uint32_t>(8 + packet.payload.size());
-        packet.checksum = stack::wire::checksum_fold(stack::wire::pseudo_header_sum(
-            packet.source.address, packet.destination.address, IPPROTO_UDP, length));
-        test::send(*port_, stack::test::encode(packet));
-        port_->flush();
-        const auto arrived = at_kernel();
-        ASSERT_TRUE(arrived) << "no datagram with a right checksum came";
-        EXPECT_EQ(arrived->payload, packet.payload);
-        EXPECT_EQ(arrived->source, packet.source);
-    }
+    for (const bool v6 : {false, true})
+        for (const bool tagged : {false, true}) {
+            stack::test::UdpPacket packet = over(v6);
+            const auto length = static_cast<std::uint32_t>(8 + packet.payload.size());
+            packet.checksum = stack::wire::checksum_fold(stack::wire::pseudo_header_sum(
+                packet.source.address, packet.destination.address, IPPROTO_UDP, length));
+            Bytes frame = stack::test::encode(packet);
+            // The kernel takes the tag off again.
+            constexpr std::array tag = {std::byte{0x81}, std::byte{0x00}, std::byte{0x00}, std::byte{0x05}};
+            if (tagged) frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+            test::send(*port_, frame);
+            port_->flush();
+            const auto arrived = at_kernel();
+            ASSERT_TRUE(arrived) << "no datagram with a right checksum came";
+            EXPECT_EQ(arrived->payload, packet.payload);
+            EXPECT_EQ(arrived->source, packet.source);
+        }
 }
 
 TEST_F(NetTap, SaysOfWhatItReceivesWhetherTheChecksumIsRight) {
