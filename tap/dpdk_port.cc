@@ -247,8 +247,8 @@ class DpdkPort final : public Port {
                 (buffer->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
             out[good++] = {.bytes = bytes,
                            .wire_length = buffer->pkt_len,
-                           .transport_checked = checked && device_.offloads().receive_checksums,
-                           .handle = buffer};
+                           .handle = buffer,
+                           .transport_checked = checked && device_.offloads().receive_checksums};
             statistics_.received_bytes += buffer->pkt_len;
         }
         statistics_.received_frames += good;
