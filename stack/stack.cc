@@ -457,11 +457,12 @@ std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint
     return c->id();
 }
 
-std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more) {
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more,
+                        WriteEnd end) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     Connection* c = impl_->core.table.find(id);
-    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more, end);
 }
 
 std::size_t Stack::send_room(ConnectionId id) const {

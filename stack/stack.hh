@@ -15,6 +15,7 @@
 #include "stack/counters.hh"
 #include "stack/interfaces.hh"
 #include "stack/options.hh"
+#include "stack/send_marks.hh"
 #include "stack/service_watch.hh"
 #include "stack/settings.hh"
 #include "stack/snapshot.hh"
@@ -91,8 +92,11 @@ class Stack {
                                         const LinkAddress& remote_link, Instant now,
                                         const std::optional<ConnectionOptions>& options = std::nullopt);
     // Queues bytes to send; returns how many were taken. 0 for a dead id or after shutdown_send. `more`:
-    // others follow at once, with which the last of these may share a segment (MSG_MORE).
-    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more = false);
+    // others follow at once, with which the last of these may share a segment (MSG_MORE); without bytes and
+    // `more`, none follow after all. `end`: what the end of these bytes means, once all of them are taken; at
+    // most one mark is kept for each call.
+    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more = false,
+                     WriteEnd end = WriteEnd::none);
     // How many bytes send() would take.
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).

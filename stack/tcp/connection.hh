@@ -13,6 +13,7 @@
 #include "stack/options.hh"
 #include "stack/reassembly.hh"
 #include "stack/rtt.hh"
+#include "stack/send_marks.hh"
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
@@ -92,6 +93,7 @@ struct RareState {
     std::uint32_t answered_invalid_at = 0;     // milliseconds: when an invalid segment last drew an ACK
     std::uint32_t retransmitted = 0;           // segments
     TickLength ts_tick = default_tick;
+    std::unique_ptr<SendMarks> marks;  // while what they mark waits to be sent
 };
 
 // What a segment touches, in the order of use: prefetched for a whole burst. Each ruler is a cache line of a
@@ -130,6 +132,7 @@ struct HotState {
     bool cork : 1 = false;
     bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool more_waits : 1 = false;   // and what is small waits in this call for the next
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers
     bool ack_pushed : 1 = false;   // it ends a write of the peer
@@ -222,6 +225,8 @@ struct Connection : HotState {
         static const RareState none;
         return rare_state == nullptr ? none : *rare_state;
     }
+    // nullptr: nothing that waits is marked.
+    SendMarks* marks() const { return rare_state == nullptr ? nullptr : rare_state->marks.get(); }
     // How long a tick of our timestamps lasts: the primary's clock may have another than ours.
     TickLength ts_tick() const { return rare().ts_tick; }
     void set_ts_tick(TickLength tick) {

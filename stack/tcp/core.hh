@@ -95,9 +95,10 @@ class Core {
     // empty when there is no buffer. To be written before gate.commit().
     wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length);
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
-    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
-    // when there is no buffer.
-    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
+    // empty when there is no buffer.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                    std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).
     std::uint16_t interface_mss(const IpAddress& peer) const;
 
@@ -342,8 +343,8 @@ std::uint32_t segment_room(const Connection& c);
 
 // recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
 void enter_window_reduction(Core& core, Connection& c);
-// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC 1191
-// 6.5).
+// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC
+// 1191 6.5).
 void resend_smaller(Core& core, Connection& c);
 
 // sack.cc: what the next acknowledgement reports.
@@ -388,7 +389,7 @@ bool is_settled(const Connection& c);
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

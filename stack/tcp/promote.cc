@@ -93,7 +93,7 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     Recovery& r = core.recovery_of(c);
     for (Seq at = c.snd_una; at < c.snd_nxt;) {
         const Seq end = at + std::min(room, distance(at, c.snd_nxt));
-        r.sent.push(at, end, core.now, end == c.snd_nxt);
+        r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
         r.sent.mark_lost(r.sent.size() - 1);
         at = end;
     }

@@ -21,6 +21,11 @@ Services::Tally* Services::tally_of(const Endpoint& endpoint) {
     return found == tallies_.end() ? nullptr : &*found;
 }
 
+bool Services::is_service(const Endpoint& endpoint) const {
+    const auto& services = core_.settings.udp_services;
+    return std::find(services.begin(), services.end(), endpoint) != services.end();
+}
+
 void Services::input(const Datagram& datagram) {
     Tally* tally = tally_of(datagram.local);
     if (tally == nullptr) {

@@ -22,6 +22,7 @@ class Services {
     // What they refer to must outlive this. Draws keys from `random`.
     Services(tcp::Core& core, RandomSource& random);
 
+    bool is_service(const Endpoint& endpoint) const;
     // A datagram that read_datagram() took, in its turn among the segments of its burst.
     void input(const Datagram& datagram);
     // Sends, or while silent withholds, a datagram. False when it was refused: each reason has its counter.
