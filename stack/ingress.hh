@@ -18,14 +18,16 @@ struct IpPacket {
     wire::EthernetHeader link;
     wire::IpHeader header;
     wire::Bytes payload;
-    wire::Bytes whole;         // from the network header on; nothing for a reassembled packet
-    bool reassembled = false;  // from fragments
+    wire::Bytes whole;               // from the network header on; nothing for a reassembled packet
+    bool reassembled = false;        // from fragments
+    bool transport_checked = false;  // ReceivedFrame::transport_checked
 };
 
 // A frame whose link-level header was read. `type` is that behind a VLAN tag, and so is `payload`.
 struct LinkFrame {
     wire::EthernetHeader link;
     wire::Bytes payload;
+    bool transport_checked = false;  // ReceivedFrame::transport_checked
 };
 
 // Reads the link-level header. On the service port the tag must be that of the settings.

@@ -11,6 +11,7 @@
 #include "stack/address.hh"
 #include "stack/options.hh"
 #include "stack/time.hh"
+#include "stack/wire/checksum.hh"
 
 namespace understudy::stack {
 
@@ -180,6 +181,8 @@ struct Settings {
     // Of several instances, each with its share of the flows: whether a flow (client, service) is this one's.
     // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is.
     std::function<bool(const Endpoint&, const Endpoint&)> owns_flow;
+    // Of TCP and UDP. `port` only where every frame leaves by a port that fills them in.
+    wire::Summing transport_checksums = wire::Summing::here;
     std::uint32_t max_connections = 1 << 16;
     // Most memory that all connections together may hold for bytes that came before earlier ones.
     std::uint64_t reassembly_budget_bytes = 256 << 20;

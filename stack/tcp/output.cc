@@ -23,11 +23,10 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
     if (segment.empty()) return false;
     wire::write_tcp(segment, header);
     if (payload_length != 0) queue->copy(payload_at, segment.subspan(tcp_length));
-    const std::uint64_t pseudo = wire::pseudo_header_sum(local.address, remote.address,
-                                                         static_cast<std::uint8_t>(wire::IpProtocol::tcp),
-                                                         static_cast<std::uint32_t>(segment.size()));
     wire::store16(segment.data() + wire::tcp_checksum_offset,
-                  wire::checksum_finish(wire::checksum_add(segment, pseudo)));
+                  wire::transport_checksum(segment, local.address, remote.address,
+                                           static_cast<std::uint8_t>(wire::IpProtocol::tcp),
+                                           core.settings.transport_checksums));
     core.gate.commit();
     ++core.counters.tcp_segments_sent;
     return true;

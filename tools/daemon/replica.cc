@@ -131,6 +131,8 @@ void Replica::start() {
                 fields["services"].push_back(service_name(service) + "=" + service.application);
             fields["cores"] = plane_->cores();
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
+            fields["checksums_sent_by"] =
+                plane_->service_port().offloads().transmit_checksums ? "port" : "software";
             fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
             events_.add("ready", fields);
             spdlog::info("ready mode=silent services={}", fields["services"].dump());
