@@ -176,10 +176,11 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.service = core.local_of(c);
     s.state = c.state;
     s.coverage = c.coverage;
-    if (c.is_silent() && c.coverage == Coverage::covered) {
+    if (c.is_silent() && (c.coverage == Coverage::covered || c.coverage == Coverage::half_open)) {
         // Within the grace time it may still be reordering, but now it is not known to be identical.
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
+        if (tcp::is_beyond_handshake(c)) s.coverage = Coverage::inferred;
     }
     s.detail = c.uncovered_at;
     s.iss = c.iss.raw();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "stack/address.hh"
 #include "stack/byte_queue.hh"
@@ -16,6 +17,7 @@
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
 #include "stack/tcp/recovery.hh"
+#include "stack/tcp/resumption.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack::tcp {
@@ -66,8 +68,14 @@ struct Shadow {
     Instant hole_since = never;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
-    std::uint32_t max_flight = 0;
-    bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
+    // The flight of the latest round trip and of the one before; a round trip ends when what was sent at its
+    // beginning is acknowledged.
+    std::uint32_t flight = 0;
+    std::uint32_t previous_flight = 0;
+    Seq round_end;
+    bool resent = false;                 // the primary has sent bytes again: it has met a loss
+    std::vector<wire::SeqRange> sacked;  // what the client has reported beyond snd_una; in order, disjoint
+    bool rtt_timed = false;              // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;
     Instant rtt_at{};
     bool has_primary_fin = false;
@@ -107,6 +115,8 @@ struct Connection {
     bool send_blocked : 1 = false;  // the application waits for writable()
     bool promoted : 1 = false;
     bool verified : 1 = false;
+    bool own_isn : 1 = false;       // promoted half open, and the primary's SYN/ACK was not seen
+    bool refused : 1 = false;       // reset at the takeover: whatever still comes draws a RST
     bool service_seen : 1 = false;  // its frames reach the service port
     bool nodelay : 1 = false;
     bool cork : 1 = false;
@@ -189,6 +199,7 @@ struct Connection {
     ByteQueue unread;
     std::unique_ptr<Reassembly> out_of_order;
     std::unique_ptr<Shadow> shadow;
+    std::unique_ptr<Resumption> resumption;
     std::unique_ptr<ConnectionOptions> options;  // where they are not the settings'
 
     std::uint64_t bytes_received = 0;

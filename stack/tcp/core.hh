@@ -48,6 +48,7 @@ class Core {
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
+    Instant primary_seen_at{};  // its latest mirrored segment, of any connection
     std::uint16_t next_ip_identification = 0;
 
     // Every address of this host, services first or not: flows are keyed by the index.
@@ -87,9 +88,10 @@ class Core {
     }
 
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
-    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
-    // when there is no buffer.
-    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
+    // empty when there is no buffer.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                    std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).
     std::uint16_t interface_mss(const IpAddress& peer) const;
 
@@ -334,8 +336,8 @@ std::uint32_t segment_room(const Connection& c);
 
 // recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
 void enter_window_reduction(Core& core, Connection& c);
-// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC 1191
-// 6.5).
+// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC
+// 1191 6.5).
 void resend_smaller(Core& core, Connection& c);
 
 // sack.cc: what the next acknowledgement reports.
@@ -349,6 +351,8 @@ void on_timer(Core& core, Connection& c);
 // shadow_client.cc, shadow_primary.cc: what the mirror shows while silent.
 void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
+// What the primary has in flight, for the congestion window of a promoted connection.
+void note_flight(Connection& c);
 // The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 // Applies the client's ACKs to what is known of the primary's stream by now.
@@ -358,6 +362,11 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 
 // coverage.cc: is the connection known to be identical?
 
+// The client has acknowledged a SYN/ACK that the mirror did not show: what it has received since is not
+// known.
+inline bool is_beyond_handshake(const Connection& c) {
+    return c.is_silent() && !c.shadow->seeded && c.ack_parked;
+}
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
@@ -375,6 +384,40 @@ void app_shutdown_send(Core& core, Connection& c);
 void app_close(Core& core, Connection& c);
 void app_abort(Core& core, Connection& c);
 void app_resume_receive(Core& core, Connection& c);
+
+// verify.cc: does a promoted connection's client agree (rules.md 3, 23)?
+
+// The connection is unverified from here on, and the first probe leaves within
+// ShadowSettings::probe_interval.
+void begin_verification(Core& core, Connection& c);
+// A segment of the client, before anything else of it counts, and again once it was processed.
+void note_client_numbers(Core& core, Connection& c, const Segment& segment);
+void judge_client_numbers(Core& core, Connection& c);
+// False when the connection was given up.
+[[nodiscard]] bool on_verification_timer(Core& core, Connection& c);
+// RST, and what the client still sends of the connection draws another, until ShadowSettings' grace is over.
+// `c` may be gone afterwards.
+void refuse(Core& core, Connection& c);
+// The refusal is repeated while the grace time lasts.
+void on_refused_timer(Core& core, Connection& c);
+// A segment of a refused connection.
+void refused_input(Core& core, Connection& c, const Segment& segment);
+
+// pace.cc: no burst that the path cannot take, until acknowledgements give the clock.
+
+// Spreads what leaves from now on over round trips, `burst` segments ahead.
+void begin_pacing(Core& core, Connection& c, std::uint32_t burst);
+// Whether a segment may leave now; if not, the timer is set.
+[[nodiscard]] bool may_send_paced(Core& core, Connection& c);
+void note_paced(Core& core, Connection& c);
+// The timer: goes on with what waited.
+void resume_pacing(Core& core, Connection& c);
+
+// kick.cc
+
+// What makes a client resend at once whose data the mirror did not show (RFC 6069; facts:
+// docs/architecture.md).
+void kick_client(Core& core, const Connection& c, const Shadow& shadow);
 
 // promote.cc
 enum class Promoted : std::uint8_t {

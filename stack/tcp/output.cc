@@ -185,6 +185,10 @@ void send_allowed(Core& core, Connection& c) {
             break;
         }
         if (!next.fin && !worth_sending(c, next.length, next.queued)) break;
+        if (!may_send_paced(core, c)) {
+            limited = true;
+            break;
+        }
         const std::uint32_t allowed = (c.congestion.cwnd - pipe) * segment_room(c);
         const bool continued = std::min({next.queued, next.usable, allowed}) >= next.length + segment_room(c);
         // Half the congestion window at most, so that two bursts are on their way (as in Linux).
@@ -195,6 +199,7 @@ void send_allowed(Core& core, Connection& c) {
             restart_retransmission(core, c);  // no buffer: the timer tries again
             break;
         }
+        note_paced(core, c);
         sent_any = true;
     }
     Recovery* const r = c.recovery.get();
@@ -204,7 +209,8 @@ void send_allowed(Core& core, Connection& c) {
     }
     c.push_once = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
-    const bool stuck = (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
+    const bool waits = c.resumption != nullptr && c.resumption->wake_at != never;
+    const bool stuck = !waits && (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
     if (stuck && c.retransmit_at == never) schedule_window_probe(core, c);
 }
 
@@ -301,7 +307,8 @@ void resend_lost(Core& core, Connection& c, Recovery& r) {
     for (std::uint32_t i = 0; i < r.sent.size() && r.sent.has_lost_unsent(); ++i) {
         const SentSegment& segment = r.sent[i];
         if (!segment.lost || segment.resent) continue;
-        if (r.in_flight() >= c.congestion.cwnd) break;
+        if (r.in_flight() >= c.congestion.cwnd || !may_send_paced(core, c)) break;
+        note_paced(core, c);
         if (!resend(core, c, r, i, false)) break;
         if (r.reduces_window()) ++r.prr_out;
         if (i == 0 && c.transmit_timer != TransmitTimer::reordering) restart_retransmission(core, c);

@@ -47,7 +47,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     shadow.seeded = true;
     c.iss = segment.seq();
     c.snd_una = c.iss;
-    c.snd_nxt = c.snd_max = c.iss + 1;
+    c.snd_nxt = c.snd_max = shadow.round_end = c.iss + 1;
     c.send_queue.reset(c.iss + 1);
     c.timestamps = options.timestamps_present;
     c.sack = options.sack_permitted;
@@ -159,6 +159,8 @@ void compare(Core& core, Connection& c, wire::Bytes bytes) {
 
 void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
     Shadow& shadow = *c.shadow;
+    if (!segment.payload.empty() && segment.end() <= c.snd_nxt && segment.end() > c.snd_una)
+        shadow.resent = true;
     Seq begin = segment.seq();
     wire::Bytes bytes = segment.payload;
     const Seq end = begin + static_cast<std::uint32_t>(bytes.size());
@@ -198,6 +200,16 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
 
 }  // namespace
 
+void note_flight(Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (c.snd_una >= shadow.round_end) {
+        shadow.previous_flight = shadow.flight;
+        shadow.flight = 0;
+        shadow.round_end = c.snd_nxt;
+    }
+    if (c.snd_nxt > c.snd_una) shadow.flight = std::max(shadow.flight, distance(c.snd_una, c.snd_nxt));
+}
+
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
     Shadow& shadow = *c.shadow;
     shadow.syn = syn;
@@ -214,6 +226,7 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
 }
 
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
+    core.primary_seen_at = core.now;
     if (segment.has(TcpFlags::syn)) {
         if (segment.has(TcpFlags::ack)) on_syn_ack(core, c, segment);
         return;
@@ -231,8 +244,7 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.length() != 0 && !establish_shadow(core, *c)) return;
     if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
     Shadow& shadow = *c->shadow;
-    shadow.max_flight =
-        std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
+    note_flight(*c);
     if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
         if (c->send_queue.app_nxt() > shadow.primary_fin)
             uncover(core, *c, Coverage::diverged, distance(c->iss + 1, shadow.primary_fin));
