@@ -138,8 +138,9 @@ int run_many(const Options& options) {
     workers.clear();
     fmt::print("{} seeds, {} violations ({} connections, {} bytes checked, {} frames)\n", summary.runs,
                summary.violating, summary.connections, summary.bytes_checked, summary.frames);
-    fmt::print("{} connections open at a crash: {} covered and {} not at the takeover; {} went on, {} were reset\n",
-               summary.open_at_failure, summary.covered, summary.uncovered, summary.survived, summary.reset);
+    fmt::print(
+        "{} connections open at a crash: {} covered and {} not at the takeover; {} went on, {} were reset\n",
+        summary.open_at_failure, summary.covered, summary.uncovered, summary.survived, summary.reset);
     write_json(options.json, {{"seeds", summary.runs},
                               {"violations", summary.violating},
                               {"connections", summary.connections},
@@ -188,7 +189,9 @@ int main(int argc, char** argv) {
         names += fmt::format("\n  {}: {}", profile.name, profile.help);
     cli.add_option("--seeds", options.seeds, "FROM..TO")->capture_default_str();
     cli.add_option("--profile", options.profile, "one of: " + names)->capture_default_str();
-    cli.add_option("--jobs", options.jobs, "worlds at a time")->capture_default_str()->check(CLI::Range(1, 64));
+    cli.add_option("--jobs", options.jobs, "worlds at a time")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
     cli.add_option("--seed", options.seed, "run this one seed");
     cli.add_flag("--trace", options.trace, "print every frame and event; with --seed or --demo");
     cli.add_flag("--demo", options.demo, "tell the story of one failover");

@@ -71,12 +71,14 @@ void Mirror::on_passage(const Switch::Passage& passage, const Frame& frame) {
     if (random_.chance(faults.truncate_per_million)) {
         if (copy) note_lost(*copy);
         const auto length = static_cast<std::ptrdiff_t>(random_.below(frame->size()));
-        const auto cut = std::make_shared<const std::vector<std::byte>>(frame->begin(), frame->begin() + length);
+        const auto cut =
+            std::make_shared<const std::vector<std::byte>>(frame->begin(), frame->begin() + length);
         return deliver(cut, from_primary, std::nullopt, at);
     }
     deliver(frame, from_primary, copy, at);
     if (random_.chance(faults.duplicate_per_million))
-        deliver(frame, from_primary, std::nullopt, at + random_.between(Duration(1), std::chrono::milliseconds(3)));
+        deliver(frame, from_primary, std::nullopt,
+                at + random_.between(Duration(1), std::chrono::milliseconds(3)));
 }
 
 void Mirror::deliver(const Frame& frame, bool from_primary, const std::optional<Copy>& copy, Instant at) {
@@ -85,7 +87,8 @@ void Mirror::deliver(const Frame& frame, bool from_primary, const std::optional<
     queue_.at(at, [this, frame, from_primary, number] {
         if (const auto found = under_way_.find(number); found != under_way_.end()) {
             auto& latest = books_.at(found->second.client).acknowledged;
-            if (found->second.primary_ack) latest = std::max(latest.value_or(Instant{}), found->second.passed);
+            if (found->second.primary_ack)
+                latest = std::max(latest.value_or(Instant{}), found->second.passed);
             under_way_.erase(found);
         }
         tap_(frame, from_primary ? stack::Source::tap_from_primary : stack::Source::tap_from_client);

@@ -30,8 +30,8 @@ struct MirrorFaults {
     std::uint32_t truncate_per_million = 0;
 };
 
-// A fault by predicate: the copy of the `nth` such frame (from 1) of the `connection`th conversation (from 0, in
-// the order in which the mirror first saw them) is lost.
+// A fault by predicate: the copy of the `nth` such frame (from 1) of the `connection`th conversation (from 0,
+// in the order in which the mirror first saw them) is lost.
 struct DropRule {
     enum class Kind : std::uint8_t { handshake, data, bare_ack, fin };
 

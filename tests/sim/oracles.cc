@@ -58,8 +58,8 @@ void ConversationOracle::on_syn(const std::string& where, Stream& from, const St
     from.scale = packet.window_scale.value_or(0);
 }
 
-void ConversationOracle::on_acknowledgement(const std::string& where, bool from_server, Stream& from, Stream& to,
-                                            const Packet& packet) {
+void ConversationOracle::on_acknowledgement(const std::string& where, bool from_server, Stream& from,
+                                            Stream& to, const Packet& packet) {
     if (!from.acked && std::count(to.offered_isns.begin(), to.offered_isns.end(), packet.ack - 1) != 0)
         to.isn = packet.ack - 1;
     const std::int64_t acked = offset_of(packet.ack, to.isn);

@@ -133,17 +133,18 @@ std::vector<Rules> make_rules() {
     mirror_order.profile = {"mirror-order", "a mirror that reorders, duplicates and delays"};
     mirror_order.apps = {AppKind::echo, AppKind::discard, AppKind::ticker};
     mirror_order.message_bytes = {1, 8'000};
-    mirror_order.mirror_worst = {.duplicate_per_million = 100'000,
-                                 .reorder_per_million = 200'000,
-                                 .reorder_delay = 10ms};
+    mirror_order.mirror_worst = {
+        .duplicate_per_million = 100'000, .reorder_per_million = 200'000, .reorder_delay = 10ms};
 
     Rules mirror_handshake = handshake;
-    mirror_handshake.profile = {"mirror-handshake", "parts of handshakes missing on the mirror, around the crash"};
+    mirror_handshake.profile = {"mirror-handshake",
+                                "parts of handshakes missing on the mirror, around the crash"};
     mirror_handshake.opens = {-20ms, 5ms};
     mirror_handshake.drops = {1, 6};
     mirror_handshake.drop_nth = {1, 2};
     mirror_handshake.drops_handshakes = true;
-    mirror_handshake.mirror_worst = {.loss_per_million = 200'000, .reorder_per_million = 200'000, .reorder_delay = 3ms};
+    mirror_handshake.mirror_worst = {
+        .loss_per_million = 200'000, .reorder_per_million = 200'000, .reorder_delay = 3ms};
 
     Rules mirror_drop = echo;
     mirror_drop.profile = {"mirror-drop", "one chosen frame or a few missing on the mirror"};
@@ -172,8 +173,9 @@ std::vector<Rules> make_rules() {
                                .reorder_delay = 80ms,
                                .truncate_per_million = 20'000};
 
-    return {handshake, echo,         bulk,        discard,          ticker,      close,       wan,       lossy,
-            slow,      mirror_order, mirror_loss, mirror_handshake, mirror_drop, mirror_tail, mirror_all};
+    return {handshake,   echo,        bulk,      discard,      ticker,      close,
+            wan,         lossy,       slow,      mirror_order, mirror_loss, mirror_handshake,
+            mirror_drop, mirror_tail, mirror_all};
 }
 
 const std::vector<Rules>& rules() {
@@ -269,8 +271,10 @@ void plan_mirror_faults(const Rules& rules, Random random, Scenario& scenario, I
     if (rules.cut_before_crash.most != Duration::zero())
         mirror.cut = {crash - draw(random, rules.cut_before_crash), crash + (random.chance(half) ? 10s : 0s)};
     const auto slowness = [&] {
-        if (!random.chance(rules.slow_server_per_million) || scenario.app == AppKind::ticker) return Slowness{};
-        return Slowness{static_cast<std::uint32_t>(random.between(200, 5'000)), draw(random, Span{10us, 3ms})};
+        if (!random.chance(rules.slow_server_per_million) || scenario.app == AppKind::ticker)
+            return Slowness{};
+        return Slowness{static_cast<std::uint32_t>(random.between(200, 5'000)),
+                        draw(random, Span{10us, 3ms})};
     };
     scenario.primary_slowness = slowness();
     scenario.replica_slowness = slowness();

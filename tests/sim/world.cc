@@ -234,12 +234,14 @@ void World::take_over() {
 void World::expect_outcomes() {
     std::uint32_t cursor = 0;
     for (const auto& [endpoint, client] : clients_)
-        if (client->plan().opens_at <= queue_.now() && !client->report().done && !mirror_->was_faithful_to(endpoint))
+        if (client->plan().opens_at <= queue_.now() && !client->report().done &&
+            !mirror_->was_faithful_to(endpoint))
             outcomes_[client] = Outcome::anything;
     for (const stack::ConnectionSnapshot& c : replica_->stack().snapshots(cursor, SIZE_MAX)) {
         const auto found = clients_.find(c.client);
         if (found == clients_.end() || found->second->report().done) continue;
-        const bool covered = c.coverage == stack::Coverage::covered || c.coverage == stack::Coverage::half_open;
+        const bool covered =
+            c.coverage == stack::Coverage::covered || c.coverage == stack::Coverage::half_open;
         ++(covered ? result_.covered : result_.uncovered);
         Outcome& outcome = outcomes_[found->second];
         outcome = covered ? Outcome::survives_or_reset : Outcome::reset;
@@ -266,8 +268,8 @@ bool World::may_be_reset(const ScriptedClient& client) const {
     return outcome != outcomes_.end() && outcome->second != Outcome::survives;
 }
 
-// Whether nothing is asked of it but that no byte be wrong: the replica has never heard of it, or its reset may
-// be lost on the way.
+// Whether nothing is asked of it but that no byte be wrong: the replica has never heard of it, or its reset
+// may be lost on the way.
 bool World::is_excused(const ScriptedClient& client) const {
     const auto outcome = outcomes_.find(&client);
     return outcome != outcomes_.end() &&

@@ -38,9 +38,9 @@ struct RunResult {
     std::uint64_t trace_hash = 0;
     std::uint64_t connections = 0;
     std::uint64_t open_at_failure = 0;
-    std::uint64_t survived = 0;       // of those: ended as they should
-    std::uint64_t reset = 0;          // of those: by the replica, which did not cover them
-    std::uint64_t covered = 0;        // at the takeover
+    std::uint64_t survived = 0;  // of those: ended as they should
+    std::uint64_t reset = 0;     // of those: by the replica, which did not cover them
+    std::uint64_t covered = 0;   // at the takeover
     std::uint64_t uncovered = 0;
     std::uint64_t bytes_checked = 0;  // received by clients, each compared
     std::uint64_t frames_sent = 0;
