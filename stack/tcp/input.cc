@@ -93,7 +93,15 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
         }
         // Of the primary's number only that is known which the client has received since: beside a known one,
         // it is an answer that the mirror did not show.
-        if (!c.own_isn) return establish_passive(core, c, segment);
+        if (!c.own_isn) {
+            if (segment.ack() <= c.snd_una) {
+                ++core.counters.drop_bad_ack;
+                return false;
+            }
+            Segment as_known = segment;  // what is ahead is parked once the connection is established
+            as_known.header.ack = c.snd_nxt;
+            return establish_passive(core, c, as_known);
+        }
         if (segment.seq() != c.irs + 1) {
             // The primary has taken bytes of the client, and may have answered them.
             ++core.counters.connections_contradicted;
