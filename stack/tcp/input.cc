@@ -83,6 +83,25 @@ void on_unexpected_syn(Core& core, Connection& c, const Segment& segment) {
     challenge_ack(core, c, segment);  // RFC 5961 4.2
 }
 
+// The client had accepted a SYN/ACK of the primary that the mirror did not show (rules.md 25): its number is
+// the one before the client's acknowledgement, and what it negotiated is not known (rules.md 4).
+void adopt_primarys_handshake(Core& core, Connection& c, const Segment& segment) {
+    constexpr std::uint32_t ticks_beyond_cookie = 64;  // its low six bits may carry options (rules.md 11)
+    const wire::TcpOptions& options = segment.header.options;
+    c.iss = segment.ack() - 1;
+    c.snd_nxt = c.snd_max = segment.ack();
+    c.send_queue.reset(c.snd_nxt);
+    c.snd_scale = 0;
+    c.sack = false;
+    c.timestamps = options.timestamps_present;
+    if (c.timestamps) {
+        // The client throws away what is older than the primary's clock.
+        c.ts_offset += options.tsecr + ticks_beyond_cookie - tsval_now(core, c);
+        c.ts_first_own = tsval_now(core, c);
+    }
+    ++core.counters.connections_inferred;
+}
+
 // Fifth, SYN-RECEIVED: the handshake's last acknowledgement. False when the segment is done with.
 bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
     if (!(segment.ack() > c.snd_una && segment.ack() <= c.snd_nxt)) {
@@ -110,11 +129,7 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
             refuse(core, c);
             return false;
         }
-        // The primary had answered the SYN with a number that the mirror did not show (rules.md 25).
-        c.iss = segment.ack() - 1;
-        c.snd_nxt = c.snd_max = segment.ack();
-        c.send_queue.reset(c.snd_nxt);
-        ++core.counters.connections_inferred;
+        adopt_primarys_handshake(core, c, segment);
     }
     return establish_passive(core, c, segment);
 }

@@ -211,6 +211,24 @@ TEST_F(Verification, ALoneSynIsNotAdoptedOnceThePrimaryHasTakenBytes) {
     EXPECT_TRUE(host.events.log.empty());
 }
 
+TEST_F(Verification, AnAdoptedHandshakeGoesOnWithThePrimarysClock) {
+    client_syn();
+    promote();
+    Packet request = client_packet(0, 0, TcpFlags::ack);
+    request.link_destination = replica_link;
+    request.payload = "request";
+    request.tcp.options.tsecr = 4000000000u;
+    host.inject(request);
+    host.send("answer");
+    bool answered = false;
+    while (const auto packet = host.sent()) {
+        if (packet->payload.empty()) continue;
+        answered = true;
+        EXPECT_GT(static_cast<std::int32_t>(packet->tcp.options.tsval - 4000000000u), 0);
+    }
+    EXPECT_TRUE(answered);
+}
+
 TEST_F(Verification, AHandshakeWhoseAnswerWasNotSeenIsNotCoveredOnceTheClientSpeaks) {
     client_syn();
     client(0, 0, "request");
