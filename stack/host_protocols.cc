@@ -4,8 +4,6 @@
 
 #include "stack/wire/icmp.hh"
 #include "stack/wire/icmp6.hh"
-#include "stack/wire/ipv4.hh"
-#include "stack/wire/ipv6.hh"
 
 namespace understudy::stack {
 
@@ -15,6 +13,11 @@ void HostProtocols::on_arp(wire::Bytes bytes) {
         ++core_.counters.drop_malformed_arp;
         return;
     }
+    const auto claimed = core_.local_address_index(arp->sender);
+    if (claimed && arp->sender_link != core_.settings.link_address) on_claim(*claimed, arp->sender_link);
+    const bool answers =
+        arp->operation == wire::ArpOperation::reply && core_.local_address_index(arp->target);
+    learn_neighbour(arp->sender, arp->sender_link, {.solicited = answers});
     if (arp->operation != wire::ArpOperation::request || !core_.local_address_index(arp->target)) return;
     if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
     if (!core_.settings.speaks_for_host) return;
@@ -24,93 +27,139 @@ void HostProtocols::on_arp(wire::Bytes bytes) {
 }
 
 void HostProtocols::send_arp(const LinkAddress& destination, const wire::ArpPacket& arp) {
-    const auto frame = core_.gate.reserve(wire::ethernet_header_length + wire::arp_length);
-    if (frame.empty()) return;
-    wire::write_ethernet(frame, {destination, core_.settings.link_address, wire::EtherType::arp});
-    wire::write_arp(frame.subspan(wire::ethernet_header_length), arp);
+    const auto packet = core_.begin_frame(destination, wire::EtherType::arp, wire::arp_length);
+    if (packet.empty()) return;
+    wire::write_arp(packet, arp);
     core_.gate.commit();
 }
 
-void HostProtocols::on_icmp(const IpPacket& packet) {
-    if (!wire::is_valid_icmp(packet.payload)) {
+void HostProtocols::on_icmp(const IpPacket& packet, Source source) {
+    const bool v4 = packet.header.source.is_v4();
+    if (v4 != (packet.header.protocol == wire::IpProtocol::icmp)) {
+        ++core_.counters.drop_ip_protocol;
+        return;
+    }
+    const bool valid =
+        v4 ? wire::is_valid_icmp(packet.payload)
+           : wire::is_valid_icmp6(packet.payload, packet.header.source, packet.header.destination);
+    if (!valid) {
         ++core_.counters.drop_malformed_icmp;
         return;
     }
+    if (ip::IcmpErrors::is_error(packet)) return errors.receive(packet, source);
     const std::uint8_t type = wire::load8(packet.payload.data());
-    if (type == wire::icmp_unreachable || type == wire::icmp_time_exceeded)
-        return on_error(packet.payload, false);
-    if (type != wire::icmp_echo_request) {
+    if (source != Source::service) {
+        ++core_.counters.drop_icmp_type;
+    } else if (type == (v4 ? wire::icmp_echo_request : wire::icmp6_echo_request)) {
+        if (core_.local_address_index(packet.header.destination))
+            echo(packet);
+        else
+            ++core_.counters.drop_not_ours;
+    } else if (!v4) {
+        on_icmp6(packet, type);
+    } else {
+        ++core_.counters.drop_icmp_type;
+    }
+}
+
+void HostProtocols::on_icmp6(const IpPacket& packet, std::uint8_t type) {
+    const bool is_discovery =
+        type == wire::icmp6_neighbour_solicitation || type == wire::icmp6_neighbour_advertisement;
+    if (!is_discovery && type != wire::icmp6_listener_query) {
         ++core_.counters.drop_icmp_type;
         return;
     }
-    echo(packet);
+    // RFC 6980 5: never in fragments.
+    if (packet.reassembled) {
+        ++core_.counters.drop_malformed_neighbour;
+        return;
+    }
+    if (type == wire::icmp6_neighbour_solicitation) return on_solicitation(packet);
+    if (type == wire::icmp6_neighbour_advertisement) return on_advertisement(packet);
+    on_listener_query(packet);
 }
 
-void HostProtocols::on_icmp6(const IpPacket& packet) {
-    if (packet.header.source.is_v4() ||
-        !wire::is_valid_icmp6(packet.payload, packet.header.source, packet.header.destination)) {
-        ++core_.counters.drop_malformed_icmp;
+void HostProtocols::on_advertisement(const IpPacket& packet) {
+    const auto target = wire::neighbour_target(packet.payload);
+    if (!target || packet.header.ttl != wire::neighbour_hop_limit) {
+        ++core_.counters.drop_malformed_neighbour;
         return;
     }
-    switch (wire::load8(packet.payload.data())) {
-        case wire::icmp6_neighbour_solicitation:
-            return on_solicitation(packet);
-        case wire::icmp6_echo_request:
-            if (core_.local_address_index(packet.header.destination)) return echo(packet);
-            ++core_.counters.drop_not_ours;
-            return;
-        case wire::icmp6_unreachable:
-        case wire::icmp6_packet_too_big:
-        case wire::icmp6_time_exceeded:
-            return on_error(packet.payload, true);
-        default:
-            ++core_.counters.drop_icmp_type;
+    // RFC 4862 5.4.4: an address that is in use here is duplicate.
+    const auto claimed = core_.local_address_index(*target);
+    if (claimed && packet.link.source != core_.settings.link_address) on_claim(*claimed, packet.link.source);
+    // Without the option the sender counts on our knowing it (RFC 4861 4.4).
+    const auto link = wire::neighbour_link(packet.payload, wire::target_link_option);
+    const std::uint32_t flags = wire::load32(packet.payload.data() + 4);
+    const bool solicited = (flags & wire::solicited_flag) != 0,
+               overrides = (flags & wire::override_flag) != 0;
+    learn_neighbour(*target, link.value_or(packet.link.source),
+                    {.solicited = solicited, .overrides = overrides});
+}
+
+void HostProtocols::learn_neighbour(const IpAddress& address, const LinkAddress& link,
+                                    ip::Neighbours::Word word) {
+    for (const auto& frame : core_.neighbours.learn(address, link, word, core_.now)) {
+        const auto room = core_.gate.reserve(frame.size());
+        if (room.empty()) continue;
+        std::copy(frame.begin(), frame.end(), room.begin());
+        core_.gate.commit();
     }
 }
 
-// The message quotes the IP header of what it is about and at least the 8 bytes after it (RFC 1122 3.2.2, RFC
-// 4443 2.4): ports and sequence number.
-void HostProtocols::on_error(wire::Bytes message, bool v6) {
-    constexpr std::size_t least_after_ip = 8;
-    const wire::Bytes quoted = message.subspan(wire::icmp_echo_header_length);
-    const std::byte* const ip = quoted.data();
-    std::size_t ip_length = wire::ipv6_header_length;
-    if (!v6) ip_length = quoted.empty() ? 0 : std::size_t{4} * (wire::load8(ip) & 0x0f);
-    if (ip_length < wire::ipv4_header_length || quoted.size() < ip_length + least_after_ip ||
-        wire::load8(ip) >> 4 != (v6 ? 6 : 4)) {
-        ++core_.counters.drop_malformed_icmp;
+void HostProtocols::resolve_neighbours() {
+    const auto due = core_.neighbours.advance(core_.now);
+    for (const auto& solicitation : due.ask)
+        solicit(solicitation);
+    const std::size_t link_length =
+        wire::ethernet_header_length + (core_.settings.vlan ? wire::vlan_tag_length : 0);
+    for (const auto& frame : due.lost)
+        errors.no_route(wire::Bytes(frame).subspan(link_length));
+}
+
+void HostProtocols::solicit(const ip::Neighbours::Solicitation& s) {
+    ++core_.counters.neighbours_solicited;
+    const LinkAddress& own = core_.settings.link_address;
+    if (s.target.is_v4())
+        return send_arp(s.link.value_or(LinkAddress::broadcast()),
+                        {wire::ArpOperation::request, own, s.source, LinkAddress{}, s.target});
+    wire::IpHeader ip;
+    ip.source = s.source;
+    ip.destination = s.link ? s.target : wire::solicited_node(s.target);
+    ip.protocol = wire::IpProtocol::icmp6;
+    ip.ttl = wire::neighbour_hop_limit;
+    const auto message = core_.begin_packet(s.link.value_or(wire::multicast_link(ip.destination)), ip,
+                                            wire::neighbour_message_length);
+    if (message.empty()) return;
+    wire::write_solicitation(message, s.target, own);
+    wire::finish_icmp6(message, ip.source, ip.destination);
+    core_.gate.commit();
+}
+
+void HostProtocols::on_claim(std::size_t index, const LinkAddress& link) {
+    if (!core_.settings.speaks_for_host) return;
+    ++core_.counters.address_conflicts;
+    if (!guard_.claimed(index, core_.now)) return;
+    const IpAddress address = core_.local_addresses()[index];
+    announce(address);
+    ++core_.counters.address_defences;
+    core_.events.address_conflict(address, link);
+}
+
+// Who asks which groups we listen to hears it at once: there are few of us, and snooping switches forget
+// listeners that do not answer (RFC 3810 6.1 would spread the answers over time).
+void HostProtocols::on_listener_query(const IpPacket& packet) {
+    constexpr std::size_t least_query = 24;  // RFC 3810 5.1, RFC 2710 3
+    // RFC 3810 5.1.14.
+    if (packet.payload.size() < least_query || packet.header.ttl != 1 ||
+        !wire::is_link_local(packet.header.source)) {
+        ++core_.counters.drop_malformed_neighbour;
         return;
     }
-    const std::byte* const tcp = ip + ip_length;
-    Endpoint local, remote;
-    if (v6) {
-        local.address = wire::detail::load_ipv6(ip + 8);
-        remote.address = wire::detail::load_ipv6(ip + 24);
-    } else {
-        local.address = IpAddress::from_v4(wire::load32(ip + 12));
-        remote.address = IpAddress::from_v4(wire::load32(ip + 16));
-    }
-    local.port = wire::load16(tcp);
-    remote.port = wire::load16(tcp + 2);
-    const auto protocol = static_cast<wire::IpProtocol>(wire::load8(ip + (v6 ? 6 : 9)));
-    tcp::Connection* const c = protocol == wire::IpProtocol::tcp && core_.local_address_index(local.address)
-                                   ? core_.table.find(core_.key_of(remote, local))
-                                   : nullptr;
-    if (c == nullptr) {
-        ++core_.counters.drop_icmp_unproven;
-        return;
-    }
-    tcp::Core::Batch batch(core_);
-    const Seq seq(wire::load32(tcp + 4));
-    const std::uint8_t type = wire::load8(message.data()), code = wire::load8(message.data() + 1);
-    if (v6 && type == wire::icmp6_packet_too_big)
-        return tcp::on_path_mtu(core_, *c, wire::load32(message.data() + 4), seq);
-    if (!v6 && type == wire::icmp_unreachable && code == wire::icmp_fragmentation_needed)
-        return tcp::on_path_mtu(core_, *c, wire::load16(message.data() + 6), seq);
-    const bool hard = v6 ? type == wire::icmp6_unreachable && code == wire::icmp6_port_unreachable
-                         : type == wire::icmp_unreachable && (code == wire::icmp_protocol_unreachable ||
-                                                              code == wire::icmp_port_unreachable);
-    tcp::on_unreachable(core_, *c, hard, seq);
+    if (!core_.settings.speaks_for_host) return;
+    for (const IpAddress& address : core_.local_addresses())
+        if (!address.is_v4()) report_listening(address, wire::ListenerRecord::mode_is_exclude);
+    ++core_.counters.listener_queries_answered;
 }
 
 void HostProtocols::echo(const IpPacket& packet) {
@@ -140,6 +189,8 @@ void HostProtocols::on_solicitation(const IpPacket& packet) {
         return;
     }
     if (!core_.local_address_index(*target) || !core_.settings.speaks_for_host) return;
+    if (const auto link = wire::neighbour_link(packet.payload, wire::source_link_option))
+        learn_neighbour(packet.header.source, *link, {});
     // Without a source somebody probes whether our address is free (RFC 4862 5.4.3): all must hear.
     const bool is_probe = packet.header.source == IpAddress{};
     if (is_probe)
@@ -164,7 +215,7 @@ void HostProtocols::advertise(const IpAddress& target, const IpAddress& destinat
 }
 
 // Snooping switches deliver solicitations only where somebody listens to their group (rules.md 26).
-void HostProtocols::report_listening(const IpAddress& address) {
+void HostProtocols::report_listening(const IpAddress& address, wire::ListenerRecord record) {
     wire::IpHeader ip;
     ip.source = wire::link_local(core_.settings.link_address);
     ip.destination = wire::all_mld_routers;
@@ -175,26 +226,30 @@ void HostProtocols::report_listening(const IpAddress& address) {
     if (bytes.empty()) return;
     wire::write_hop_by_hop_alert(bytes);
     const auto report = bytes.subspan(wire::hop_by_hop_alert_length);
-    wire::write_listener_report(report, wire::solicited_node(address));
+    wire::write_listener_report(report, wire::solicited_node(address), record);
     wire::finish_icmp6(report, ip.source, ip.destination);
     core_.gate.commit();
 }
 
 // ARP in both forms: the request is always taken, the reply satisfies receivers that only listen to replies.
+void HostProtocols::announce(const IpAddress& address) {
+    if (!address.is_v4()) {
+        advertise(address, wire::all_nodes, wire::multicast_link(wire::all_nodes), false);
+        ++core_.counters.neighbour_announcements_sent;
+        return;
+    }
+    for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
+        send_arp(LinkAddress::broadcast(),
+                 wire::gratuitous_arp(operation, core_.settings.link_address, address));
+        ++core_.counters.arp_announcements_sent;
+    }
+}
+
 void HostProtocols::announce() {
     if (!core_.settings.speaks_for_host) return;
     for (const IpAddress& address : core_.local_addresses()) {
-        if (!address.is_v4()) {
-            advertise(address, wire::all_nodes, wire::multicast_link(wire::all_nodes), false);
-            report_listening(address);
-            ++core_.counters.neighbour_announcements_sent;
-            continue;
-        }
-        for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
-            send_arp(LinkAddress::broadcast(),
-                     wire::gratuitous_arp(operation, core_.settings.link_address, address));
-            ++core_.counters.arp_announcements_sent;
-        }
+        announce(address);
+        if (!address.is_v4()) report_listening(address, wire::ListenerRecord::change_to_exclude);
     }
 }
 

@@ -53,6 +53,7 @@ enum class CloseReason : std::uint8_t {
     timed_out,         // no answer within the user time-out (RFC 9293 3.8.3)
     refused,           // active open answered by RST
     uncovered,         // reset at promotion: not known to be identical
+    muted,             // the primary serves after all, or an operator demoted us: nothing was sent
     unreachable,       // active open: the network or the host said so
     evicted,           // the connection table was full, or the port was reused
 };
@@ -102,6 +103,9 @@ class ConnectionEvents {
     // this returns; it may be empty.
     virtual void datagram(const Endpoint& /*service*/, const Endpoint& /*client*/,
                           std::span<const std::byte> /*bytes*/) {}
+    // Master only: another host claims `address`, one of ours, from `link`, and was answered by an
+    // announcement (RFC 5227 2.4). At most once for an address in each Settings::defend_interval.
+    virtual void address_conflict(const IpAddress& /*address*/, const LinkAddress& /*link*/) {}
     // A connection was seeded from the primary's SYN/ACK (silent mode only).
     virtual void seeded(const SeedRecord&) {}
 };

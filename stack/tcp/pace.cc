@@ -16,8 +16,8 @@ constexpr int pace_numerator = 5, pace_denominator = 6;
 
 void begin_pacing(Core& core, Connection& c, std::uint32_t burst) {
     if (!c.rtt.has_sample() || c.congestion.cwnd <= burst) return;
-    if (c.resumption == nullptr) c.resumption = std::make_unique<Resumption>();
-    Resumption& r = *c.resumption;
+    if (c.resumption() == nullptr) c.rare().resumption = std::make_unique<Resumption>();
+    Resumption& r = *c.resumption();
     const Duration rtt = c.rtt.srtt();
     r.segment_interval = std::max<Duration>(
         rtt * pace_numerator / (pace_denominator * std::int64_t{c.congestion.cwnd}), Duration(1));
@@ -26,8 +26,8 @@ void begin_pacing(Core& core, Connection& c, std::uint32_t burst) {
 }
 
 bool may_send_paced(Core& core, Connection& c) {
-    if (c.resumption == nullptr || !c.resumption->is_paced(core.now)) return true;
-    Resumption& r = *c.resumption;
+    if (c.resumption() == nullptr || !c.resumption()->is_paced(core.now)) return true;
+    Resumption& r = *c.resumption();
     if (r.next_send_at <= core.now) return true;
     r.wake_at = r.next_send_at;
     core.arm(c);
@@ -35,19 +35,19 @@ bool may_send_paced(Core& core, Connection& c) {
 }
 
 void note_paced(Core& core, Connection& c) {
-    if (c.resumption == nullptr || !c.resumption->is_paced(core.now)) return;
-    c.resumption->next_send_at += c.resumption->segment_interval;
+    if (c.resumption() == nullptr || !c.resumption()->is_paced(core.now)) return;
+    c.resumption()->next_send_at += c.resumption()->segment_interval;
 }
 
 void resume_pacing(Core& core, Connection& c) {
-    if (c.resumption == nullptr) return;
-    Resumption& r = *c.resumption;
+    if (c.resumption() == nullptr) return;
+    Resumption& r = *c.resumption();
     if (r.wake_at <= core.now) {
         r.wake_at = never;
         if (c.recovery != nullptr) resend_lost(core, c, *c.recovery);
         core.mark_dirty(c);
     }
-    if (c.verified && !r.is_paced(core.now) && r.wake_at == never) c.resumption.reset();
+    if (c.verified && !r.is_paced(core.now) && r.wake_at == never) c.drop_resumption();
 }
 
 }  // namespace understudy::stack::tcp

@@ -7,6 +7,11 @@
 namespace understudy::stack::tcp {
 namespace {
 
+// Until the primary shows where frames to the client go (rules.md 26).
+LinkAddress way_back(const Core& core, const Segment& segment) {
+    return core.settings.routes.empty() ? segment.link_source : LinkAddress{};
+}
+
 using wire::TcpFlags;
 
 Shadow::ClientSyn read_syn(const Segment& segment) {
@@ -21,6 +26,7 @@ Shadow::ClientSyn read_syn(const Segment& segment) {
     syn.sack_permitted = options.sack_permitted;
     syn.timestamps_present = options.timestamps_present;
     syn.tsval = options.tsval;
+    syn.data_bytes = static_cast<std::uint32_t>(segment.payload.size());
     return syn;
 }
 
@@ -32,7 +38,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
         Shadow& shadow = *c->shadow;
         if (syn.isn == c->irs && shadow.syn.seen) return;  // sent again
         if (syn.isn == c->irs && shadow.seeded) return complete_seed(core, *c, syn);
-        if (shadow.seeded || c->coverage == Coverage::too_old) {
+        if (shadow.seeded || is_abandoned(*c)) {
             shadow.next_syn = syn;  // the primary's SYN/ACK decides whether the ports are used anew
             return;
         }
@@ -52,14 +58,14 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     c->ts_recent = syn.tsval;
     c->snd_wl1 = syn.isn;
     c->snd_wnd = c->max_snd_wnd = syn.window;
-    c->peer_link = segment.link_source;
+    c->peer_link = way_back(core, segment);
     c->life_at = core.now + core.settings.shadow.half_open_timeout;
     core.arm(*c);
 }
 
-// A connection that began before the replica watched: only what a RST at takeover needs is kept (rules.md
-// 24).
-void on_older_connection(Core& core, Connection* c, const Segment& segment) {
+// A connection that began before the replica watched, or that was given up: only what a RST at takeover needs
+// is kept (rules.md 24).
+void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) {
         if (c != nullptr) linger_after_reset(core, *c);
         return;
@@ -74,7 +80,7 @@ void on_older_connection(Core& core, Connection* c, const Segment& segment) {
         }
         c->shadow = std::make_unique<Shadow>();
         c->state = State::established;
-        c->peer_link = segment.link_source;
+        c->peer_link = way_back(core, segment);
         uncover(core, *c, Coverage::too_old, 0);
     }
     c->snd_una = c->parked_ack = segment.ack();
@@ -166,7 +172,7 @@ bool establish_shadow(Core& core, Connection& c) {
 
 void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
-    if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
+    if (c == nullptr || is_abandoned(*c)) return on_uncontinued(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
     if (has_ended(*c)) return;
     if (are_far_apart(segment.seq(), c->rcv_nxt)) {
@@ -175,12 +181,14 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     }
     note_newest_timestamp(*c, segment);
     note_acknowledgement(core, *c, segment);
+    if (segment.header.options.authenticated) note_hindrance(core, *c, Hindrance::authentication);
     if (c->shadow->seeded) {
         if (!c->is_synchronized() && c->parked_ack > c->iss && !establish_shadow(core, *c)) return;
         if (!apply_client_acks(core, *c)) return;
         note_flight(*c);
     }
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
+    if (is_abandoned(*c)) return (void)abandon(core, *c);
     check_coverage(core, *c);
     if (!finish_if_done(core, *c)) return;
 }

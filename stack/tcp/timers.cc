@@ -94,7 +94,7 @@ void on_timer(Core& core, Connection& c) {
         on_end_of_life(core, c);
         if (core.table.find(id) == nullptr) return;
     }
-    if (c.resumption != nullptr) {
+    if (c.resumption() != nullptr) {
         if (!on_verification_timer(core, c)) return;
         resume_pacing(core, c);
     }

@@ -22,7 +22,7 @@ bool is_plausible(const Connection& c, const Segment& segment) {
 }
 
 void set_next_probe(Core& core, Connection& c) {
-    Resumption& r = *c.resumption;
+    Resumption& r = *c.resumption();
     // A client that stands ahead is asked steadily; one that is silent, ever more seldom.
     const int shift = r.give_up_at != never ? 0 : std::min<int>(r.probes, 6);
     const bool over = r.give_up_at == never && r.probes >= most_probes;
@@ -32,22 +32,22 @@ void set_next_probe(Core& core, Connection& c) {
 // The acknowledgement of the client's latest segment is what it accepts (RFC 5961 3.2, rules.md 24). It may
 // have received more since, which only its answer to a probe tells: that draws the RST that it takes.
 void send_refusal(Core& core, Connection& c) {
-    send_reset(core, c, c.ack_parked || c.coverage == Coverage::too_old ? c.parked_ack : c.snd_una);
+    send_reset(core, c, c.snd_una);
     send_probe(core, c);
 }
 
 // What is left once the connection is verified: pacing, while it lasts.
 void drop_if_over(const Core& core, Connection& c) {
-    Resumption& r = *c.resumption;
+    Resumption& r = *c.resumption();
     r.probe_at = r.give_up_at = never;
-    if (!r.is_paced(core.now)) c.resumption.reset();
+    if (!r.is_paced(core.now)) c.drop_resumption();
 }
 
 }  // namespace
 
 void begin_verification(Core& core, Connection& c) {
-    if (c.resumption == nullptr) c.resumption = std::make_unique<Resumption>();
-    Resumption& r = *c.resumption;
+    if (c.resumption() == nullptr) c.rare().resumption = std::make_unique<Resumption>();
+    Resumption& r = *c.resumption();
     const Duration outage =
         core.primary_seen_at == Instant{} ? Duration::zero() : core.now - core.primary_seen_at;
     const ShadowSettings& shadow = core.settings.shadow;
@@ -58,16 +58,16 @@ void begin_verification(Core& core, Connection& c) {
 }
 
 void note_client_numbers(Core&, Connection& c, const Segment& segment) {
-    if (c.resumption == nullptr || c.verified || !segment.has(TcpFlags::ack) || !is_plausible(c, segment))
+    if (c.resumption() == nullptr || c.verified || !segment.has(TcpFlags::ack) || !is_plausible(c, segment))
         return;
-    Resumption& r = *c.resumption;
+    Resumption& r = *c.resumption();
     if (!r.client_seen || segment.seq() > r.client_nxt) r.client_nxt = segment.seq();
     r.client_seen = true;
 }
 
 void judge_client_numbers(Core& core, Connection& c) {
-    if (c.resumption == nullptr || c.verified || !c.resumption->client_seen) return;
-    Resumption& r = *c.resumption;
+    if (c.resumption() == nullptr || c.verified || !c.resumption()->client_seen) return;
+    Resumption& r = *c.resumption();
     if (r.client_nxt > c.rcv_nxt) {
         // Bytes that nobody here has seen. If the primary never had them either, they come again.
         if (r.give_up_at == never || r.waits_at != c.rcv_nxt) {
@@ -86,9 +86,9 @@ void judge_client_numbers(Core& core, Connection& c) {
 }
 
 bool on_verification_timer(Core& core, Connection& c) {
-    Resumption& r = *c.resumption;
+    Resumption& r = *c.resumption();
     if (!c.verified && c.ack_parked == false && r.client_seen) judge_client_numbers(core, c);
-    if (c.resumption == nullptr) return true;
+    if (c.resumption() == nullptr) return true;
     if (r.give_up_at <= core.now) {
         ++core.counters.connections_contradicted;
         refuse(core, c);
@@ -105,14 +105,18 @@ bool on_verification_timer(Core& core, Connection& c) {
 
 void refuse(Core& core, Connection& c) {
     // Anything known of the client's side is at least what its latest segment acknowledged.
-    if (!c.is_synchronized()) c.snd_una = max(c.snd_una, c.iss + 1);
+    if (c.ack_parked || is_abandoned(c))
+        c.snd_una = c.parked_ack;
+    else if (!c.is_synchronized())
+        c.snd_una = max(c.snd_una, c.iss + 1);
+    c.ack_parked = false;
     send_refusal(core, c);
     if (core.settings.unknown_grace < core.settings.shadow.probe_interval)
         return core.finish(c, CloseReason::uncovered);
     if (c.announced && !core.tell_closed(c, CloseReason::uncovered)) return;
     // Within the grace time a segment of no connection is met with silence: the client would wait.
     c.shadow.reset();
-    c.resumption.reset();
+    c.drop_resumption();
     c.recovery.reset();
     c.out_of_order.reset();
     c.unread.clear();

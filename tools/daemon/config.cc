@@ -1,5 +1,8 @@
 #include "tools/daemon/config.hh"
 
+#include <algorithm>
+#include <charconv>
+
 #include "shadow_app/registry.hh"
 #include "tap/flow_spread.hh"
 #include "tap/frame_ring.hh"
@@ -17,14 +20,24 @@ std::chrono::nanoseconds from_ms(const char* option, double value) {
 
 DaemonConfig::Service parse_service(const std::string& text) {
     const std::size_t equals = text.find('=');
-    const auto endpoint = stack::parse_endpoint(text.substr(0, equals));
-    if (equals == std::string::npos || !endpoint || endpoint->port == 0)
-        throw UsageError("--service \"" + text + "\" is not ADDR:PORT=APP, for example 10.77.0.1:7000=echo");
+    std::string address = text.substr(0, equals);
+    const std::size_t slash = address.find('/');
+    const std::string transport = slash == std::string::npos ? "/tcp" : address.substr(slash);
+    address.resize(std::min(slash, address.size()));
+    const auto endpoint = stack::parse_endpoint(address);
+    if (equals == std::string::npos || !endpoint || endpoint->port == 0 ||
+        (transport != "/tcp" && transport != "/udp"))
+        throw UsageError("--service \"" + text +
+                         "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo");
     const std::string application = text.substr(equals + 1);
-    if (shadow_app::make_application(application) == nullptr)
-        throw UsageError("--service \"" + text + "\": no application is named \"" + application +
-                         "\"; there are " + shadow_app::application_names());
-    return {*endpoint, application};
+    const bool udp = transport == "/udp";
+    const bool known = udp ? shadow_app::make_datagram_application(application) != nullptr
+                           : shadow_app::make_application(application) != nullptr;
+    if (!known)
+        throw UsageError("--service \"" + text + "\": no application for " + transport.substr(1) +
+                         " is named \"" + application + "\"; there are " +
+                         (udp ? shadow_app::datagram_application_names() : shadow_app::application_names()));
+    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application};
 }
 
 stack::LinkAddress parse_link(const char* option, const std::string& text) {
@@ -33,6 +46,34 @@ stack::LinkAddress parse_link(const char* option, const std::string& text) {
         throw UsageError(std::string(option) + " \"" + text +
                          "\" is not a unicast link-level address like 02:00:00:00:00:01");
     return *address;
+}
+
+stack::IpAddress parse_gateway(const std::string& option, const std::string& text) {
+    const auto address = stack::parse_ip_address(text);
+    if (!address)
+        throw UsageError(option + ": \"" + text + "\" is not an address like 10.77.0.254 or fd00:77::fe");
+    return *address;
+}
+
+stack::Route parse_route(const std::string& text) {
+    const std::size_t slash = text.find('/'), equals = text.find('=');
+    const auto prefix = stack::parse_ip_address(text.substr(0, slash));
+    const std::string digits =
+        slash == std::string::npos
+            ? ""
+            : text.substr(slash + 1, equals == std::string::npos ? equals : equals - slash - 1);
+    unsigned length = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
+    if (!prefix || error != std::errc{} || end != digits.data() + digits.size() ||
+        length > (prefix->is_v4() ? 32u : 128u))
+        throw UsageError(
+            "--route \"" + text +
+            "\" is not PREFIX/LENGTH[=GATEWAY], for example 10.77.0.0/24 or 10.8.0.0/16=10.77.0.9");
+    stack::Route route{*prefix, static_cast<std::uint8_t>(length), {}};
+    if (equals != std::string::npos) route.gateway = parse_gateway("--route", text.substr(equals + 1));
+    if (equals != std::string::npos && route.gateway.is_v4() != route.prefix.is_v4())
+        throw UsageError("--route \"" + text + "\": prefix and gateway are of different families");
+    return route;
 }
 
 }  // namespace
@@ -45,9 +86,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--service-port", o.service_port, "port on the service LAN, silent until the takeover")
         ->required()
         ->type_name("SPEC");
-    app.add_option("--service", o.services, "service and the application that replicates it (repeatable)")
+    app.add_option(
+           "--service", o.services,
+           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable)")
         ->required()
-        ->type_name("ADDR:PORT=APP");
+        ->type_name("ADDR:PORT[/udp]=APP");
     app.add_option("--primary-link-address", o.primary_link_address,
                    "by which the primary's frames are known")
         ->required()
@@ -55,6 +98,18 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--link-address", o.link_address,
                    "our own on the service LAN; default: the service port's")
         ->type_name("MAC");
+    app.add_option("--vlan", o.vlan, "IEEE 802.1Q tag of the service port's frames, both ways; default: none")
+        ->check(CLI::Range(1, 4094));
+    app.add_option(
+           "--gateway", o.gateways,
+           "default gateway on the service LAN, one of each family (repeatable); name the LAN by --route")
+        ->type_name("ADDR");
+    app.add_option("--route", o.routes,
+                   "a prefix that is on the service LAN, or behind a gateway there (repeatable)")
+        ->type_name("PREFIX/LENGTH[=GATEWAY]");
+    app.add_option("--icmp-errors-per-second", o.icmp_errors_per_second,
+                   "unreachable ports and protocols reported by ICMP once it serves, at most; 0: none")
+        ->capture_default_str();
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
     o.heartbeat.add_to(app);
     app.add_option("--tap-deadline-ms", o.tap_deadline_ms,
@@ -108,13 +163,24 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.taps = o.taps;
     config.service_port = o.service_port;
     for (const std::string& service : o.services) {
-        config.services.push_back(parse_service(service));
-        config.stack.services.push_back(config.services.back().endpoint);
+        const auto& parsed = config.services.emplace_back(parse_service(service));
+        (parsed.transport == tap::Transport::udp ? config.stack.udp_services : config.stack.services)
+            .push_back(parsed.endpoint);
     }
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
-    config.heartbeat = o.heartbeat.settings();
+    config.stack.vlan = o.vlan;
+    for (const std::string& route : o.routes)
+        config.stack.routes.push_back(parse_route(route));
+    for (const std::string& text : o.gateways) {
+        const stack::IpAddress gateway = parse_gateway("--gateway", text);
+        config.stack.routes.push_back(
+            {gateway.is_v4() ? stack::IpAddress::from_v4(0) : stack::IpAddress{}, 0, gateway});
+    }
+    config.stack.icmp_errors_per_second = o.icmp_errors_per_second;
+    config.heartbeat = o.heartbeat.settings(failover::Role::replica);
+    config.heartbeat_options = o.heartbeat;
     config.decision.links = config.heartbeat.links.size();
     config.decision.heartbeat_interval = config.heartbeat.interval;
     config.decision.heartbeat_misses = config.heartbeat.misses;

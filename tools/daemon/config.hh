@@ -11,6 +11,7 @@
 #include "failover/decision.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tap/service_endpoint.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
 
@@ -23,6 +24,10 @@ struct DaemonOptions {
     std::vector<std::string> services;
     std::string primary_link_address;
     std::string link_address;
+    std::optional<std::uint16_t> vlan;
+    std::vector<std::string> gateways;
+    std::vector<std::string> routes;
+    std::uint32_t icmp_errors_per_second = 100;
     std::string tap_filter;
     HeartbeatOptions heartbeat;
     std::optional<double> tap_deadline_ms;
@@ -50,6 +55,7 @@ void add_options(CLI::App& app, DaemonOptions& options);
 struct DaemonConfig {
     struct Service {
         stack::Endpoint endpoint;
+        tap::Transport transport = tap::Transport::tcp;
         std::string application;
     };
 
@@ -60,6 +66,7 @@ struct DaemonConfig {
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
     failover::HeartbeatSettings heartbeat;
+    HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     bool probe = true;
     stack::Settings stack;  // link_address is set once the service port is open

@@ -45,6 +45,12 @@ bool uses_dpdk(const std::string& spec) {
     return spec.starts_with("dpdk:");
 }
 
+// As it is given to --service.
+std::string service_name(const DaemonConfig::Service& service) {
+    return service.transport == tap::Transport::udp ? datagram_service_name(service.endpoint)
+                                                    : stack::to_string(service.endpoint);
+}
+
 std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     bool dpdk = uses_dpdk(config.service_port);
     for (const std::string& tap : config.taps)
@@ -55,7 +61,8 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.cores = config.cores;
     settings.ring_bytes = config.core_ring_bytes;
     for (const auto& service : config.services)
-        settings.applications.emplace_back(service.endpoint, service.application);
+        (service.transport == tap::Transport::udp ? settings.datagram_applications : settings.applications)
+            .emplace_back(service.endpoint, service.application);
     std::vector<std::unique_ptr<tap::Port>> taps;
     for (const std::string& spec : config.taps)
         taps.push_back(
@@ -68,7 +75,8 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.classifier.primary_link = config.primary_link.octets;
     settings.classifier.extra_filter = config.tap_filter;
     for (const auto& service : config.services)
-        settings.classifier.services.push_back({service.endpoint.address.octets, service.endpoint.port});
+        settings.classifier.services.push_back(
+            {service.endpoint.address.octets, service.endpoint.port, service.transport});
     settings.poll = config.poll;
     settings.max_sleep = config.poll_max_sleep;
     return std::make_unique<DataPlane>(settings, std::move(taps), std::move(service_port));
@@ -100,6 +108,8 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
         [this](std::size_t link, bool alive) {
             events_.add(alive ? "link_heard" : "link_silent", {{"link", link}});
         });
+    key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
+    warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
 }
 
@@ -118,7 +128,7 @@ void Replica::start() {
             watcher_->start();
             EventFields fields = {{"services", nlohmann::ordered_json::array()}};
             for (const auto& service : config_.services)
-                fields["services"].push_back(stack::to_string(service.endpoint) + "=" + service.application);
+                fields["services"].push_back(service_name(service) + "=" + service.application);
             fields["cores"] = plane_->cores();
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
             fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
@@ -130,6 +140,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
     seed_timer_.cancel();
     if (plane_) {
@@ -211,7 +222,8 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
     events_.add_at(ns(record.promoted_at), "promoted",
                    {{"promoted", record.report.promoted},
                     {"reset", record.report.reset},
-                    {"half_open", record.report.half_open}});
+                    {"half_open", record.report.half_open},
+                    {"datagrams", record.report.datagrams}});
     const double took = ms_between(decided_at.time_since_epoch(), record.promoted_at.time_since_epoch());
     events_.add("master", {{"takeover_ms", took}});
     spdlog::warn("master promoted={} reset={} half_open={} takeover_ms={:.3f}", record.report.promoted,
@@ -224,6 +236,7 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
         promote.set_reset(static_cast<std::uint32_t>(record.report.reset));
         promote.set_half_open(static_cast<std::uint32_t>(record.report.half_open));
         promote.set_takeover_ms(took);
+        promote.set_datagrams(static_cast<std::uint32_t>(record.report.datagrams));
         done(response);
     }
     waiting_promotions_.clear();
@@ -234,6 +247,7 @@ void Replica::schedule_seed_writing() {
     seed_timer_.async_wait([this](const boost::system::error_code& error) {
         if (error) return;
         write_seeds();
+        report_conflicts();
         schedule_seed_writing();
     });
 }
@@ -247,6 +261,19 @@ void Replica::write_seeds() {
         wrote = true;
     }
     if (wrote) recording_->flush();
+}
+
+// The old primary may be back (design.md 6): an operator must look, whatever the defence achieves.
+void Replica::report_conflicts() {
+    for (std::size_t core = 0; core < plane_->cores(); ++core)
+        while (const auto conflict = plane_->core(core).next_conflict()) {
+            const std::string address = stack::to_string(conflict->address);
+            const std::string link = stack::to_string(conflict->link);
+            events_.add_at(conflict->at.time_since_epoch().count(), "address_conflict",
+                           {{"address", address}, {"link_address", link}});
+            spdlog::critical("address_conflict address={} link_address={}: another host claims it", address,
+                             link);
+        }
 }
 
 void Replica::handle(const proto::v1::ControlRequest& request, Completion done) {
@@ -383,7 +410,7 @@ void Replica::add_control_status(proto::v1::StatusResponse& status) const {
         status.set_primary_on_tap_ms_ago(ms_between(newest->time_since_epoch(), now.time_since_epoch()));
     for (const auto& service : config_.services) {
         auto& row = *status.add_services();
-        row.set_endpoint(stack::to_string(service.endpoint));
+        row.set_endpoint(service_name(service));
         row.set_application(service.application);
     }
     report_heartbeats(*heartbeats_, status);

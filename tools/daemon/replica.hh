@@ -41,6 +41,7 @@ class Replica final : public ControlHandler {
                          const std::string& evidence);
     void schedule_seed_writing();
     void write_seeds();
+    void report_conflicts();
     void answer_promote(bool force, Completion done);
     void answer_connections(const proto::v1::ConnectionsRequest& request, const Completion& done);
     template <typename Part>
@@ -57,6 +58,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<DataPlane> plane_;
     std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
+    std::unique_ptr<HeartbeatKeyReload> key_reload_;
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;

@@ -137,6 +137,9 @@ class Recorder final : public ConnectionEvents {
         log.push_back("datagram of " + to_string(client));
     }
     void seeded(const SeedRecord& record) override { seeds.push_back(record); }
+    void address_conflict(const IpAddress& address, const LinkAddress& link) override {
+        log.push_back("conflict over " + to_string(address) + " with " + to_string(link));
+    }
 
     ConnectionId connection;
     std::string input;
