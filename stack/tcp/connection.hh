@@ -78,7 +78,6 @@ struct Shadow {
     std::uint32_t flight = 0;
     std::uint32_t previous_flight = 0;
     Seq round_end;
-    bool resent = false;                 // the primary has sent bytes again: it has met a loss
     std::vector<wire::SeqRange> sacked;  // what the client has reported beyond snd_una; in order, disjoint
     bool rtt_timed = false;              // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;

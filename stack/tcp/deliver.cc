@@ -119,7 +119,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
     }
     if (!bytes.empty()) {
         if (begin == c.rcv_nxt) {
-            note_filled_twice(c, end);
+            if (may_report(c, segment)) note_filled_twice(c, end);
             if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
         } else {
             keep_for_later(core, c, begin, bytes, may_report(c, segment));

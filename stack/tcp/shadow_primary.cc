@@ -178,8 +178,6 @@ void compare(Core& core, Connection& c, wire::Bytes bytes) {
 
 void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
     Shadow& shadow = *c.shadow;
-    if (!segment.payload.empty() && segment.end() <= c.snd_nxt && segment.end() > c.snd_una)
-        shadow.resent = true;
     Seq begin = segment.seq();
     wire::Bytes bytes = segment.payload;
     const Seq end = begin + static_cast<std::uint32_t>(bytes.size());
