@@ -118,6 +118,24 @@ struct ShadowSettings {
     Duration align_quiet = std::chrono::milliseconds(100);
     // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
+    // After the promotion a client is asked for its own numbers at most so often (rules.md 23).
+    Duration probe_interval = std::chrono::milliseconds(500);
+    // How long a client may stand ahead of what was received here before it is reset: a few of its time-outs,
+    // the outage included, within these bounds (rules.md 3).
+    Duration resend_patience_min = std::chrono::seconds(1);
+    Duration resend_patience_max = std::chrono::seconds(10);
+    // How long after the promotion segments of the primary may still reach clients: acknowledgements ahead of
+    // all that is known here are believed until then.
+    Duration late_delivery = std::chrono::seconds(3);
+    // Host-unreachable messages that take back the client's back-off (RFC 6069), to each client of which the
+    // mirror showed nothing unacknowledged; IPv4. 0: none.
+    std::uint8_t unreachable_kicks = 8;
+    // Fragmentation-needed, one byte below the MTU: the client resends at once what it has in flight, and
+    // keeps the smaller path MTU for ten minutes. IPv4.
+    bool path_mtu_kick = false;
+    // The congestion window of a promoted connection begins with the flight observed; without it, as that of
+    // a new connection.
+    bool warm_start = true;
     // Promote connections whose options were partly inferred (rules.md 4).
     bool cover_inferred = false;
 };

@@ -250,10 +250,11 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.service = core.local_of(c);
     s.state = c.state;
     s.coverage = c.coverage;
-    if (c.is_silent() && c.coverage == Coverage::covered) {
+    if (c.is_silent() && (c.coverage == Coverage::covered || c.coverage == Coverage::half_open)) {
         // Within the grace time it may still be reordering, but now it is not known to be identical.
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
+        if (tcp::is_beyond_handshake(c)) s.coverage = Coverage::inferred;
         if (tcp::is_in_doubt(c)) s.coverage = Coverage::diverged;
     }
     s.detail = c.rare().uncovered_at;

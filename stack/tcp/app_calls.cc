@@ -1,26 +1,10 @@
 // What the application asks for (RFC 9293 3.10.2 to 3.10.5), one entry for both modes.
 #include <algorithm>
 
-#include "stack/tcp/core.hh"
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
-
-// The peer has acknowledged bytes that nobody here had seen: those the application has written by now are
-// done with, the rest is jumped over as it is written.
-void apply_parked_ack(Core& core, Connection& c) {
-    if (!c.ack_parked || c.is_silent()) return;
-    const Seq ack = min(c.parked_ack, c.send_queue.end());
-    if (ack > c.snd_una) {
-        c.snd_una = ack;
-        c.snd_nxt = max(c.snd_nxt, ack);
-        c.snd_max = max(c.snd_max, ack);
-        drop_acknowledged(core, c);
-    }
-    if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
-    c.send_queue.release(c.snd_una, false);
-    core.arm(c);
-}
 
 // After promotion output that differs ends the connection, for the client holds bytes that the application
 // never wrote.
@@ -70,12 +54,15 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, Wr
         doom(core, c, *written.differs_at);
     else if (beyond_end)
         doom(core, c, primary_fin);
-    apply_parked_ack(core, c);
+    advance_to_parked(core, c);
     if (end != WriteEnd::none && written.taken == bytes.size()) {
         if (c.marks() == nullptr) c.rare().marks = std::make_unique<SendMarks>();
         c.marks()->add(c.send_queue.app_nxt(), end);
     }
-    core.mark_dirty(c);
+    // What the peer had acknowledged before the application wrote it makes room only here.
+    const ConnectionId id = c.id();
+    release_acked(core, c);
+    if (core.table.find(id) != nullptr) core.mark_dirty(c);
     return written.taken;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "stack/address.hh"
 #include "stack/byte_queue.hh"
@@ -22,6 +23,7 @@
 #include "stack/tcp/divergence.hh"
 #include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/recovery.hh"
+#include "stack/tcp/resumption.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack::tcp {
@@ -74,8 +76,13 @@ struct Shadow {
     Instant hole_since = never;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
-    std::uint32_t max_flight = 0;
-    bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
+    // The flight of the latest round trip and of the one before; a round trip ends when what was sent at its
+    // beginning is acknowledged.
+    std::uint32_t flight = 0;
+    std::uint32_t previous_flight = 0;
+    Seq round_end;
+    std::vector<wire::SeqRange> sacked;  // what the client has reported beyond snd_una; in order, disjoint
+    bool rtt_timed = false;              // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;
     Instant rtt_at{};
     Hindrance hindrance = Hindrance::none;
@@ -103,6 +110,7 @@ struct RareState {
     std::uint32_t retransmitted = 0;           // segments
     TickLength ts_tick = default_tick;
     std::unique_ptr<SendMarks> marks;  // while what they mark waits to be sent
+    std::unique_ptr<Resumption> resumption;
 };
 
 // What a segment touches, in the order of use: prefetched for a whole burst. Each ruler is a cache line of a
@@ -136,6 +144,8 @@ struct HotState {
     bool send_blocked : 1 = false;  // the application waits for writable()
     bool promoted : 1 = false;
     bool verified : 1 = false;
+    bool own_isn : 1 = false;       // promoted half open, and the primary's SYN/ACK was not seen
+    bool refused : 1 = false;       // reset at the takeover: whatever still comes draws a RST
     bool service_seen : 1 = false;  // its frames reach the service port
     bool nodelay : 1 = false;
     bool cork : 1 = false;
@@ -237,6 +247,11 @@ struct Connection : HotState {
     }
     // nullptr: nothing that waits is marked.
     SendMarks* marks() const { return rare_state == nullptr ? nullptr : rare_state->marks.get(); }
+    // Of a promoted connection that is not verified yet, or still paced; else nullptr.
+    Resumption* resumption() const { return rare_state == nullptr ? nullptr : rare_state->resumption.get(); }
+    void drop_resumption() {
+        if (rare_state != nullptr) rare_state->resumption.reset();
+    }
     // How long a tick of our timestamps lasts: the primary's clock may have another than ours.
     TickLength ts_tick() const { return rare().ts_tick; }
     void set_ts_tick(TickLength tick) {

@@ -124,7 +124,10 @@ void Core::leave_half_open(Connection& c) {
 }
 
 void Core::arm(const Connection& c) {
-    const Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
+    Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
+    if (c.resumption() != nullptr)
+        first =
+            std::min({first, c.resumption()->probe_at, c.resumption()->give_up_at, c.resumption()->wake_at});
     if (first != never) wheel_.arm(c.index, first);
 }
 

@@ -56,6 +56,7 @@ class Core {
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
+    Instant primary_seen_at{};  // its latest mirrored segment, of any connection
     std::uint16_t next_ip_identification = 0;
     ip::Neighbours neighbours;
 
@@ -365,6 +366,8 @@ void on_timer(Core& core, Connection& c);
 // shadow_client.cc, shadow_primary.cc: what the mirror shows while silent.
 void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
+// What the primary has in flight, for the congestion window of a promoted connection.
+void note_flight(Connection& c);
 // The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 // The connection uses what only the primary can continue.
@@ -376,6 +379,11 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 
 // coverage.cc: is the connection known to be identical?
 
+// The client has acknowledged a SYN/ACK that the mirror did not show: what it has received since is not
+// known.
+inline bool is_beyond_handshake(const Connection& c) {
+    return c.is_silent() && !c.shadow->seeded && c.ack_parked;
+}
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
@@ -440,6 +448,40 @@ void app_shutdown_send(Core& core, Connection& c);
 void app_close(Core& core, Connection& c);
 void app_abort(Core& core, Connection& c);
 void app_resume_receive(Core& core, Connection& c);
+
+// verify.cc: does a promoted connection's client agree (rules.md 3, 23)?
+
+// The connection is unverified from here on, and the first probe leaves within
+// ShadowSettings::probe_interval.
+void begin_verification(Core& core, Connection& c);
+// A segment of the client, before anything else of it counts, and again once it was processed.
+void note_client_numbers(Core& core, Connection& c, const Segment& segment);
+void judge_client_numbers(Core& core, Connection& c);
+// False when the connection was given up.
+[[nodiscard]] bool on_verification_timer(Core& core, Connection& c);
+// RST, and what the client still sends of the connection draws another, until ShadowSettings' grace is over.
+// `c` may be gone afterwards.
+void refuse(Core& core, Connection& c);
+// The refusal is repeated while the grace time lasts.
+void on_refused_timer(Core& core, Connection& c);
+// A segment of a refused connection.
+void refused_input(Core& core, Connection& c, const Segment& segment);
+
+// pace.cc: no burst that the path cannot take, until acknowledgements give the clock.
+
+// Spreads what leaves from now on over round trips, `burst` segments ahead.
+void begin_pacing(Core& core, Connection& c, std::uint32_t burst);
+// Whether a segment may leave now; if not, the timer is set.
+[[nodiscard]] bool may_send_paced(Core& core, Connection& c);
+void note_paced(Core& core, Connection& c);
+// The timer: goes on with what waited.
+void resume_pacing(Core& core, Connection& c);
+
+// kick.cc
+
+// What makes a client resend at once whose data the mirror did not show (RFC 6069; facts:
+// docs/architecture.md).
+void kick_client(Core& core, const Connection& c, const Shadow& shadow);
 
 // promote.cc
 enum class Promoted : std::uint8_t {

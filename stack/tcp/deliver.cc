@@ -68,9 +68,18 @@ bool deliver_reassembled(Core& core, Connection& c) {
     return true;
 }
 
-void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
+// Copies from the mirror feed no D-SACK (rules.md 18), and what a client sent twice to the primary is told by
+// the primary.
+bool may_report(const Connection& c, const Segment& segment) {
+    return !c.is_silent() && segment.source == Source::service;
+}
+
+void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes, bool report) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
-    if (const auto known = c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
+    if (!report) {
+        // Nothing is told of it.
+    } else if (const auto known =
+                   c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
         note_duplicate(c, known->begin, known->end);
     const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
     if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
@@ -134,17 +143,17 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
     }
     if (begin < c.rcv_nxt) {
         if (c.is_silent()) check_copy(core, c, begin, bytes);
-        note_duplicate(c, begin, min(end, c.rcv_nxt));
+        if (may_report(c, segment)) note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;
     }
     if (!bytes.empty()) {
         if (begin == c.rcv_nxt) {
-            note_filled_twice(c, end);
+            if (may_report(c, segment)) note_filled_twice(c, end);
             if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
         } else {
-            keep_for_later(core, c, begin, bytes);
+            keep_for_later(core, c, begin, bytes, may_report(c, segment));
         }
     }
     return take_fin(core, c) ? offer_unread(core, c) : true;

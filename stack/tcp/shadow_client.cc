@@ -1,5 +1,6 @@
 // Mirrored segments of a client: the shadow receives as the primary does (design.md 4).
 #include <algorithm>
+#include <span>
 
 #include "stack/tcp/core.hh"
 
@@ -101,11 +102,32 @@ void on_client_reset(Core& core, Connection& c, const Segment& segment) {
     if (c.announced) (void)core.tell_closed(c, CloseReason::reset_by_peer);
 }
 
+// What the client holds beyond its acknowledgement: after a promotion it is not sent again. Without room for
+// more ranges the latest report stands alone, as it would with a sender that has just begun.
+void note_sack_blocks(Connection& c, const Segment& segment) {
+    constexpr std::size_t most_ranges = 32;
+    std::vector<wire::SeqRange>& known = c.shadow->sacked;
+    std::erase_if(known, [&c](const wire::SeqRange& range) { return range.end <= c.snd_una; });
+    const auto blocks = std::span(segment.header.options.sack).first(segment.header.options.sack_count);
+    for (wire::SeqRange block : blocks) {
+        if (block.begin >= block.end || block.begin < segment.ack() || block.end > c.snd_nxt) continue;
+        std::erase_if(known, [&block](const wire::SeqRange& range) {
+            if (range.end < block.begin || range.begin > block.end) return false;
+            block = {min(block.begin, range.begin), max(block.end, range.end)};
+            return true;
+        });
+        if (known.size() == most_ranges) known.clear();
+        known.push_back(block);
+    }
+}
+
 void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
     if (!segment.has(TcpFlags::ack)) return;
     if (!c.ack_parked || segment.ack() > c.parked_ack) c.parked_ack = segment.ack();
     c.ack_parked = true;
     update_send_window(c, segment);
+    if (c.sack && (segment.header.options.sack_count != 0 || !c.shadow->sacked.empty()))
+        note_sack_blocks(c, segment);
     if (c.shadow->seeded && c.parked_ack > c.snd_nxt) ++core.counters.client_acks_parked;
 }
 
@@ -163,6 +185,7 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (c->shadow->seeded) {
         if (!c->is_synchronized() && c->parked_ack > c->iss && !establish_shadow(core, *c)) return;
         if (!apply_client_acks(core, *c)) return;
+        note_flight(*c);
     }
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
     charge_memory(core, *c);

@@ -47,7 +47,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     shadow.seeded = true;
     c.iss = segment.seq();
     c.snd_una = c.iss;
-    c.snd_nxt = c.snd_max = c.iss + 1;
+    c.snd_nxt = c.snd_max = shadow.round_end = c.iss + 1;
     c.send_queue.reset(c.iss + 1);
     c.timestamps = options.timestamps_present;
     c.sack = options.sack_permitted;
@@ -230,6 +230,16 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
 
 }  // namespace
 
+void note_flight(Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (c.snd_una >= shadow.round_end) {
+        shadow.previous_flight = shadow.flight;
+        shadow.flight = 0;
+        shadow.round_end = c.snd_nxt;
+    }
+    if (c.snd_nxt > c.snd_una) shadow.flight = std::max(shadow.flight, distance(c.snd_una, c.snd_nxt));
+}
+
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
     Shadow& shadow = *c.shadow;
     shadow.syn = syn;
@@ -246,6 +256,7 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
 }
 
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
+    core.primary_seen_at = core.now;
     if (segment.has(TcpFlags::syn)) {
         if (segment.has(TcpFlags::ack)) on_syn_ack(core, c, segment);
         return;
@@ -269,8 +280,7 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     charge_memory(core, *c);
     if (is_abandoned(*c)) return (void)abandon(core, *c);
     Shadow& shadow = *c->shadow;
-    shadow.max_flight =
-        std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
+    note_flight(*c);
     if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
         if (c->send_queue.app_nxt() > shadow.primary_fin)
             note_end_difference(core, *c, shadow.primary_fin);
