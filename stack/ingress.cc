@@ -5,7 +5,7 @@
 namespace understudy::stack {
 
 std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
-                                Counters& counters) {
+                                const ShadowSettings& settings, Counters& counters) {
     IpPacket packet;
     packet.link = link;
     const wire::Bytes bytes = frame.bytes.subspan(wire::ethernet_header_length);
@@ -16,6 +16,10 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
             return std::nullopt;
         case wire::IpError::bad_checksum:
             ++counters.drop_ip_checksum;
+            return std::nullopt;
+        case wire::IpError::unfilled_checksum:
+            if (settings.accept_unfilled_checksums && frame.source != Source::service) break;
+            ++counters.drop_unfilled_ip_checksum;
             return std::nullopt;
         case wire::IpError::none:
             break;

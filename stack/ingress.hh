@@ -22,7 +22,7 @@ struct IpPacket {
 
 // Reads link and network header. A frame shorter than its IP length is a cut capture and counts as lost.
 std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
-                                Counters& counters);
+                                const ShadowSettings& settings, Counters& counters);
 
 // Reads and checks a TCP segment into `segment`, which must be fresh. `remote` and `local` are set by who
 // sent it: the client is remote. False when it was refused.

@@ -102,6 +102,9 @@ class ConnectionEvents {
     // this returns; it may be empty.
     virtual void datagram(const Endpoint& /*service*/, const Endpoint& /*client*/,
                           std::span<const std::byte> /*bytes*/) {}
+    // The primary's next in-order bytes to the client, as the mirror showed them (silent mode only; no longer
+    // once the connection cannot be continued). An observation: no method of the stack may be called.
+    virtual void primary_sent(ConnectionId /*id*/, std::span<const std::byte> /*bytes*/) {}
     // A connection was seeded from the primary's SYN/ACK (silent mode only).
     virtual void seeded(const SeedRecord&) {}
 };

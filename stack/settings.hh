@@ -92,7 +92,7 @@ struct ShadowSettings {
     Duration closed_linger = std::chrono::seconds(2);
     // A connection older than the replica is forgotten when its client was not seen for this long.
     Duration too_old_idle = std::chrono::minutes(10);
-    // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
+    // Accept a TCP or IPv4 header checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
     // Promote connections whose options were partly inferred (rules.md 4).
     bool cover_inferred = false;
@@ -116,6 +116,8 @@ struct Settings {
     std::vector<Endpoint> udp_services;  // an endpoint may be both
     // Further addresses of this host: answered for like a service address, and usable by active opens.
     std::vector<IpAddress> addresses;
+    // Services may have loopback addresses (RFC 1122 3.2.1.3): for captures taken within a host.
+    bool loopback_services = false;
     LinkAddress link_address;  // of the replica's service port
     Mode initial_mode = Mode::silent;
     // Where several instances share a host's addresses, one a core, one alone announces them, and answers ARP

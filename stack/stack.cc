@@ -31,7 +31,9 @@ const Settings& validated(const Settings& settings) {
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
-            require(tcp::is_possible_peer(service.address) && service.port != 0,
+            require((tcp::is_possible_peer(service.address) ||
+                     (settings.loopback_services && tcp::is_loopback(service.address))) &&
+                        service.port != 0,
                     "a service needs a unicast address and a port");
     return settings;
 }
@@ -122,7 +124,7 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
         ++counters.drop_ether_type;
         return false;
     }
-    const auto packet = read_ip(frame, *link, counters);
+    const auto packet = read_ip(frame, *link, core.settings.shadow, counters);
     if (!packet) return false;
     // Before the address is looked at: solicitations go to groups.
     if (packet->header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service) {

@@ -109,7 +109,8 @@ bool Classifier::is_service(const ServiceEndpoint& endpoint) const {
 Classified Classifier::classify(const Frame& frame) {
     const auto ethernet = read_header<ether_header>(frame.bytes);
     if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
-    const bool primary = std::memcmp(ethernet->ether_shost, primary_link_.data(), primary_link_.size()) == 0;
+    const bool primary =
+        primary_link_ && std::memcmp(ethernet->ether_shost, primary_link_->data(), primary_link_->size()) == 0;
     if (primary) ++counters_.signs_of_life;
     switch (ntohs(ethernet->ether_type)) {
         case ETHERTYPE_IP:
@@ -178,7 +179,7 @@ Classified Classifier::classify_service(const Frame& frame, const Endpoints& end
         return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
     if ((std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
         return count(Verdict::refused, &ClassifierCounters::group_destination, primary);
-    if (from_service && !primary)
+    if (from_service && primary_link_ && !primary)
         return count(Verdict::refused, &ClassifierCounters::foreign_source, primary);
     if (from_service) return count(Verdict::from_primary, &ClassifierCounters::from_primary, primary);
     if (primary) return count(Verdict::refused, &ClassifierCounters::primary_to_itself, primary);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +16,9 @@
 namespace understudy::tap {
 
 struct ClassifierSettings {
-    std::array<std::uint8_t, 6> primary_link{};  // the primary's link-level address on the service LAN
+    // The primary's link-level address on the service LAN. Nothing: frames tell no senders apart (captures
+    // taken anywhere on the path), and a service's address alone names the primary.
+    std::optional<std::array<std::uint8_t, 6>> primary_link;
     std::vector<ServiceEndpoint> services;
     std::string extra_filter;  // pcap-filter(7); narrows the service traffic further; empty: does not
 };
@@ -84,7 +87,7 @@ class Classifier {
     Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link);
     bool is_service(const ServiceEndpoint& endpoint) const;
 
-    std::array<std::uint8_t, 6> primary_link_;
+    std::optional<std::array<std::uint8_t, 6>> primary_link_;
     std::vector<ServiceEndpoint> services_;  // sorted
     Filter filter_;
     ClassifierCounters counters_;

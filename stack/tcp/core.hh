@@ -185,6 +185,7 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn = s
 void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 // Whether a connection with this address can be: it names one host.
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
+[[nodiscard]] bool is_loopback(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
 // An established connection to be, from what a SYN cookie remembered; nullptr when the table is full.

@@ -151,6 +151,7 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
 }
 
 void compare(Core& core, Connection& c, wire::Bytes bytes) {
+    if (c.announced) core.events.primary_sent(c.id(), bytes);
     const SendQueue::Written written = c.send_queue.write_primary(bytes);
     if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
     if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())

@@ -20,6 +20,11 @@ struct IpHeader {
     std::uint32_t total_length = 0;
 };
 
-enum class IpError : std::uint8_t { none, malformed, bad_checksum };
+enum class IpError : std::uint8_t {
+    none,
+    malformed,
+    bad_checksum,
+    unfilled_checksum,  // left zero for a NIC to fill in; the header is read all the same
+};
 
 }  // namespace understudy::stack::wire

@@ -22,7 +22,8 @@ inline IpError parse_ipv4(Bytes packet, IpHeader& header) {
     if (load8(p) >> 4 != 4 || header.header_length < ipv4_header_length ||
         header.header_length > packet.size() || header.total_length < header.header_length)
         return IpError::malformed;
-    if (checksum_finish(checksum_add(packet.first(header.header_length))) != 0) return IpError::bad_checksum;
+    const bool wrong_checksum = checksum_finish(checksum_add(packet.first(header.header_length))) != 0;
+    if (wrong_checksum && load16(p + 10) != 0) return IpError::bad_checksum;
     header.traffic_class = load8(p + 1);
     header.identification = load16(p + 4);
     const std::uint16_t fragment = load16(p + 6);
@@ -32,7 +33,7 @@ inline IpError parse_ipv4(Bytes packet, IpHeader& header) {
     header.protocol = IpProtocol{load8(p + 9)};
     header.source = IpAddress::from_v4(load32(p + 12));
     header.destination = IpAddress::from_v4(load32(p + 16));
-    return IpError::none;
+    return wrong_checksum ? IpError::unfilled_checksum : IpError::none;
 }
 
 // Writes a header without options; `packet` has room for ipv4_header_length bytes.
