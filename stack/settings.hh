@@ -90,6 +90,9 @@ struct ShadowSettings {
     // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
     // application that is still behind.
     Duration closed_linger = std::chrono::seconds(2);
+    // A connection that RST has ended goes on so long: frames that crossed the RST, or that it overtook on the
+    // mirror, still count. No longer than closed_linger.
+    Duration reset_grace = std::chrono::milliseconds(50);
     // A connection older than the replica is forgotten when its client was not seen for this long.
     Duration too_old_idle = std::chrono::minutes(10);
     // Accept a TCP or IPv4 header checksum that the sender left to its NIC (rules.md 6).

@@ -16,6 +16,8 @@ constexpr std::uint16_t ethertype_service_vlan = 0x88a8;  // IEEE 802.1ad; <net/
 constexpr std::size_t min_ip_header = 20;
 constexpr std::size_t ports_length = 4;
 constexpr std::size_t mapped_v4_offset = 12;
+constexpr int max_extension_headers = 8;
+constexpr std::size_t extension_unit = 8;
 
 using Member = std::uint64_t ClassifierCounters::*;
 
@@ -76,6 +78,11 @@ std::uint16_t read_u16(std::span<const std::byte> bytes) {
                                       std::to_integer<unsigned>(bytes[1]));
 }
 
+bool is_extension(std::uint8_t header) {
+    return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_FRAGMENT ||
+           header == IPPROTO_DSTOPTS;
+}
+
 std::string whole_expression(const ClassifierSettings& settings) {
     const std::string services = service_expression(settings.services);
     if (settings.extra_filter.empty()) return services;
@@ -94,6 +101,7 @@ Classifier::Classifier(const ClassifierSettings& settings)
     : primary_link_(settings.primary_link),
       services_(settings.services),
       filter_(whole_expression(settings)) {
+    if (!settings.extra_filter.empty()) extra_filter_.emplace(settings.extra_filter);
     std::sort(services_.begin(), services_.end());
 }
 
@@ -109,8 +117,8 @@ bool Classifier::is_service(const ServiceEndpoint& endpoint) const {
 Classified Classifier::classify(const Frame& frame) {
     const auto ethernet = read_header<ether_header>(frame.bytes);
     if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
-    const bool primary =
-        primary_link_ && std::memcmp(ethernet->ether_shost, primary_link_->data(), primary_link_->size()) == 0;
+    const bool primary = primary_link_ && std::memcmp(ethernet->ether_shost, primary_link_->data(),
+                                                      primary_link_->size()) == 0;
     if (primary) ++counters_.signs_of_life;
     switch (ntohs(ethernet->ether_type)) {
         case ETHERTYPE_IP:
@@ -149,35 +157,47 @@ Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
                             primary);
 }
 
-// RFC 8200 4. Behind extension headers lies nothing that libpcap's filter would select: such packets are of
-// another protocol.
+// RFC 8200 4: the transport header may stand behind extension headers, where libpcap's filter does not see
+// it.
 Classified Classifier::classify_ipv6(const Frame& frame, bool primary) {
     const auto packet = frame.bytes.subspan(sizeof(ether_header));
     const auto ip = read_header<ip6_hdr>(packet);
     if (!ip || ip->ip6_vfc >> 4 != 6)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
-    if (ip->ip6_nxt == IPPROTO_FRAGMENT)
-        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
-    if (ip->ip6_nxt == IPPROTO_ICMPV6) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
-    if (ip->ip6_nxt != IPPROTO_TCP)
-        return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
     const std::size_t length = std::min<std::size_t>(packet.size(), sizeof(ip6_hdr) + ntohs(ip->ip6_plen));
-    if (length < sizeof(ip6_hdr) + ports_length)
+    std::uint8_t next = ip->ip6_nxt;
+    std::size_t at = sizeof(ip6_hdr);
+    for (int headers = 0; headers < max_extension_headers && is_extension(next); ++headers) {
+        if (length < at + extension_unit)
+            return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+        // One that holds the whole packet is none (RFC 6946).
+        if (next == IPPROTO_FRAGMENT && (read_u16(packet.subspan(at + 2)) & 0xfff9) != 0)
+            return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
+        const auto units = std::to_integer<std::size_t>(packet[at + 1]);
+        const bool is_fixed = next == IPPROTO_FRAGMENT;
+        next = std::to_integer<std::uint8_t>(packet[at]);
+        at += is_fixed ? extension_unit : (units + 1) * extension_unit;
+    }
+    if (next == IPPROTO_ICMPV6) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
+    if (next != IPPROTO_TCP) return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
+    if (length < at + ports_length)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
-    const auto ports = packet.subspan(sizeof(ip6_hdr), ports_length);
+    const auto ports = packet.subspan(at, ports_length);
     return classify_service(frame,
                             {.source = native_endpoint(ip->ip6_src, read_u16(ports)),
                              .destination = native_endpoint(ip->ip6_dst, read_u16(ports.subspan(2)))},
-                            primary);
+                            primary, at != sizeof(ip6_hdr));
 }
 
-Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary) {
-    if (!filter_.matches(frame))
-        return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
+Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary,
+                                        bool behind_extensions) {
+    const bool is_selected =
+        behind_extensions ? !extra_filter_ || extra_filter_->matches(frame) : filter_.matches(frame);
+    if (!is_selected) return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
     const bool from_service = is_service(endpoints.source);
     if (!from_service && !is_service(endpoints.destination))
         return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
-    if ((std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
+    if (primary_link_ && (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
         return count(Verdict::refused, &ClassifierCounters::group_destination, primary);
     if (from_service && primary_link_ && !primary)
         return count(Verdict::refused, &ClassifierCounters::foreign_source, primary);

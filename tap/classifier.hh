@@ -84,12 +84,14 @@ class Classifier {
     Classified count(Verdict verdict, std::uint64_t ClassifierCounters::*counter, bool sign_of_life);
     Classified classify_ipv4(const Frame& frame, bool from_primary_link);
     Classified classify_ipv6(const Frame& frame, bool from_primary_link);
-    Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link);
+    Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link,
+                                bool behind_extensions = false);
     bool is_service(const ServiceEndpoint& endpoint) const;
 
     std::optional<std::array<std::uint8_t, 6>> primary_link_;
     std::vector<ServiceEndpoint> services_;  // sorted
     Filter filter_;
+    std::optional<Filter> extra_filter_;  // alone: for what filter_ cannot see
     ClassifierCounters counters_;
 };
 

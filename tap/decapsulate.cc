@@ -54,9 +54,9 @@ struct Name {
     Wrapping wrapping;
 };
 constexpr std::array names = {
-    Name{"vlan", Wrapping::vlan},     Name{"snap", Wrapping::snap},       Name{"pbb", Wrapping::pbb},
-    Name{"mpls", Wrapping::mpls},     Name{"pppoe", Wrapping::pppoe},     Name{"gre", Wrapping::gre},
-    Name{"erspan", Wrapping::erspan}, Name{"vxlan", Wrapping::vxlan},     Name{"geneve", Wrapping::geneve},
+    Name{"vlan", Wrapping::vlan},     Name{"snap", Wrapping::snap},        Name{"pbb", Wrapping::pbb},
+    Name{"mpls", Wrapping::mpls},     Name{"pppoe", Wrapping::pppoe},      Name{"gre", Wrapping::gre},
+    Name{"erspan", Wrapping::erspan}, Name{"vxlan", Wrapping::vxlan},      Name{"geneve", Wrapping::geneve},
     Name{"ipip", Wrapping::ip_in_ip}, Name{"etherip", Wrapping::ether_ip}, Name{"teredo", Wrapping::teredo},
     Name{"gtp", Wrapping::gtp},
 };
@@ -224,7 +224,8 @@ class Walk {
         const std::size_t length = std::min<std::size_t>(type_, rest_.size());
         const Bytes llc = rest_.first(length);
         if (llc.size() < 3) return Step::done;
-        if (u8(llc, 0) == 0x06 && u8(llc, 1) == 0x06 && u8(llc, 2) == 0x03) {  // IP's own service access point
+        if (u8(llc, 0) == 0x06 && u8(llc, 1) == 0x06 &&
+            u8(llc, 2) == 0x03) {  // IP's own service access point
             if (!may_open(Wrapping::snap)) return Step::done;
             return into(&DecapsulationCounters::snap, llc.subspan(3), type_v4);
         }
@@ -354,7 +355,8 @@ class Walk {
             return step_erspan(inside, type, (flags & sequence) != 0);
         if (!may_open(Wrapping::gre)) return Step::done;
         if (type == type_bridged) return into_ethernet(&DecapsulationCounters::gre, inside);
-        if (type == type_ppp) return inside.empty() ? give_up() : into_ppp(&DecapsulationCounters::gre, inside);
+        if (type == type_ppp)
+            return inside.empty() ? give_up() : into_ppp(&DecapsulationCounters::gre, inside);
         if (type == type_v4 || type == type_v6 || type == type_mpls)
             return into(&DecapsulationCounters::gre, inside, type);
         return give_up();
@@ -411,7 +413,8 @@ class Walk {
             inside = inside.subspan(length);
         }
         if (inside.size() >= 8 && u16(inside, 0) == 0x0000) inside = inside.subspan(8);
-        if (inside.size() < 40 || ip_type(inside) != type_v6) return Step::done;  // somebody else's use of the port
+        if (inside.size() < 40 || ip_type(inside) != type_v6)
+            return Step::done;  // somebody else's use of the port
         if (!may_open(Wrapping::teredo)) return Step::done;
         return into(&DecapsulationCounters::teredo, inside, type_v6);
     }
@@ -449,7 +452,8 @@ class Walk {
 }  // namespace
 
 std::optional<Wrapping> parse_wrapping(std::string_view name) {
-    const auto found = std::find_if(names.begin(), names.end(), [&](const Name& n) { return n.name == name; });
+    const auto found =
+        std::find_if(names.begin(), names.end(), [&](const Name& n) { return n.name == name; });
     if (found == names.end()) return std::nullopt;
     return found->wrapping;
 }
@@ -478,8 +482,10 @@ std::optional<Frame> Decapsulator::open(const Frame& frame) {
     std::byte* const copy = copies_.get() + used_++ * slot_bytes;
     std::copy(std::begin(opened->header), std::end(opened->header), copy);
     std::copy_n(opened->payload.begin(), length - ethernet_header, copy + ethernet_header);
-    const std::size_t cut = frame.wire_length > frame.bytes.size() ? frame.wire_length - frame.bytes.size() : 0;
-    return Frame{std::span(copy, length), static_cast<std::uint32_t>(length + cut), frame.timestamp_ns, nullptr};
+    const std::size_t cut =
+        frame.wire_length > frame.bytes.size() ? frame.wire_length - frame.bytes.size() : 0;
+    return Frame{std::span(copy, length), static_cast<std::uint32_t>(length + cut), frame.timestamp_ns,
+                 nullptr};
 }
 
 }  // namespace understudy::tap

@@ -55,10 +55,11 @@ std::string_view wrapping_names();
 // How a frame fared; each frame counts in exactly one of the first four. The others count what was taken off:
 // several may stand around one frame.
 struct DecapsulationCounters {
-    std::uint64_t plain = 0;      // nothing to take off
-    std::uint64_t opened = 0;     // something was
-    std::uint64_t malformed = 0;  // refused: cut, or a length that cannot be, inside of what was to be taken off
-    std::uint64_t too_deep = 0;   // refused: more headers than any mirror adds
+    std::uint64_t plain = 0;   // nothing to take off
+    std::uint64_t opened = 0;  // something was
+    std::uint64_t malformed =
+        0;  // refused: cut, or a length that cannot be, inside of what was to be taken off
+    std::uint64_t too_deep = 0;  // refused: more headers than any mirror adds
     std::uint64_t vlan = 0;
     std::uint64_t snap = 0;
     std::uint64_t pbb = 0;

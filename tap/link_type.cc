@@ -125,7 +125,8 @@ Form wireless(Bytes frame) {
     if (frame.size() < 24) return std::nullopt;
     const std::uint8_t control = u8(frame, 0), flags = u8(frame, 1);
     constexpr std::uint8_t type_mask = 0x0c, data = 0x08, quality_of_service = 0x80, no_data = 0x40;
-    constexpr std::uint8_t to_ds = 0x01, from_ds = 0x02, more_fragments = 0x04, is_protected = 0x40, order = 0x80;
+    constexpr std::uint8_t to_ds = 0x01, from_ds = 0x02, more_fragments = 0x04, is_protected = 0x40,
+                           order = 0x80;
     if ((control & type_mask) != data || (control & no_data) != 0) return std::nullopt;
     if ((flags & (is_protected | more_fragments)) != 0) return std::nullopt;
     const bool to = (flags & to_ds) != 0, from = (flags & from_ds) != 0;
@@ -138,7 +139,8 @@ Form wireless(Bytes frame) {
     const Form at_once = llc(frame.subspan(length), source, destination);
     if (at_once) return at_once;
     // Some captures keep the padding to four bytes that the radio's driver had inserted.
-    if (length % 4 != 0 && frame.size() > length + 2) return llc(frame.subspan(length + 2), source, destination);
+    if (length % 4 != 0 && frame.size() > length + 2)
+        return llc(frame.subspan(length + 2), source, destination);
     return std::nullopt;
 }
 

@@ -201,8 +201,8 @@ class FilePort final : public Port {
         if (!handle_) throw PortError(spec_ + ": " + why_not(path, error));
         link_type_ = pcap_datalink(handle_.get());
         if (!is_readable_link_type(link_type_))
-            throw PortError(spec_ + ": link type " + link_type_name(link_type_) +
-                            " cannot be read: only " + std::string(readable_link_types()));
+            throw PortError(spec_ + ": link type " + link_type_name(link_type_) + " cannot be read: only " +
+                            std::string(readable_link_types()));
     }
 
     std::size_t receive(std::span<Frame> out) override {
@@ -239,8 +239,8 @@ class FilePort final : public Port {
             const auto seconds = static_cast<std::uint64_t>(header->ts.tv_sec);
             const std::uint64_t at = seconds * ns_per_s + static_cast<std::uint64_t>(header->ts.tv_usec);
             if (link_type_ == DLT_EN10MB) return burst_.add(*header, data, at);
-            const auto form = as_ethernet(
-                link_type_, std::span(reinterpret_cast<const std::byte*>(data), header->caplen));
+            const auto form =
+                as_ethernet(link_type_, std::span(reinterpret_cast<const std::byte*>(data), header->caplen));
             if (form)
                 burst_.add(*form, header->len > header->caplen ? header->len - header->caplen : 0, at);
             else

@@ -75,6 +75,12 @@ struct Shadow {
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
     // connection, and the application may be behind.
     bool was_reset = false;
+    CloseReason reset_reason = CloseReason::reset_by_peer;
+    Instant reset_at{};
+    Seq primary_reset;                // its RST, if that was the reason
+    bool client_reset_waits = false;  // the client's RST was seen at client_reset, ahead of rcv_nxt
+    Seq client_reset;
+    Instant client_reset_at{};
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 

@@ -166,8 +166,6 @@ void on_fin_sent(Core& core, Connection& c);
 void limit_fin_wait_2(Core& core, Connection& c);
 // It was acknowledged.
 void on_fin_acked(Core& core, Connection& c);
-// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
-void linger_after_reset(Core& core, Connection& c);
 // True for such a connection once the application knows: what the mirror still shows of it means nothing.
 inline bool has_ended(const Connection& c) {
     return c.shadow->was_reset && !c.announced;
@@ -356,6 +354,20 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 [[nodiscard]] bool apply_client_acks(Core& core, Connection& c);
 // The handshake is complete as far as the mirror shows.
 [[nodiscard]] bool establish_shadow(Core& core, Connection& c);
+
+// shadow_reset.cc: RST on the mirror.
+
+void on_client_reset(Core& core, Connection& c, const Segment& segment);
+void on_primary_reset(Core& core, Connection& c, const Segment& segment);
+// The client's RST counts once all before it was received, or is given up after reset_grace.
+void apply_client_reset(Core& core, Connection& c);
+void give_up_waiting_for_reset(Core& core, Connection& c);
+// life_at of a connection that was reset has come.
+void on_reset_timer(Core& core, Connection& c);
+// True when the side that seemed to have sent the RST goes on behind it: it was somebody else's.
+bool disprove_reset(Core& core, Connection& c, const Segment& segment);
+// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
+void linger_after_reset(Core& core, Connection& c);
 
 // coverage.cc: is the connection known to be identical?
 

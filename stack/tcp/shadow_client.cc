@@ -83,18 +83,6 @@ void on_older_connection(Core& core, Connection* c, const Segment& segment) {
     core.arm(*c);
 }
 
-void on_client_reset(Core& core, Connection& c, const Segment& segment) {
-    const bool is_exact = segment.seq() == c.rcv_nxt ||
-                          (c.out_of_order != nullptr && segment.seq() == c.out_of_order->highest());
-    if (!is_exact) {
-        ++core.counters.drop_bad_reset;
-        return;
-    }
-    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_peer);
-    linger_after_reset(core, c);
-    if (c.announced) (void)core.tell_closed(c, CloseReason::reset_by_peer);
-}
-
 void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
     if (!segment.has(TcpFlags::ack)) return;
     if (!c.ack_parked || segment.ack() > c.parked_ack) c.parked_ack = segment.ack();
@@ -146,6 +134,7 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
     if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
+    (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
     if (are_far_apart(segment.seq(), c->rcv_nxt)) {
         ++core.counters.drop_out_of_window;
@@ -158,8 +147,9 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
         if (!apply_client_acks(core, *c)) return;
     }
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
+    apply_client_reset(core, *c);
     check_coverage(core, *c);
-    if (!finish_if_done(core, *c)) return;
+    (void)finish_if_done(core, *c);
 }
 
 }  // namespace understudy::stack::tcp

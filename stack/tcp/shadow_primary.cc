@@ -127,13 +127,6 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     check_coverage(core, *c);
 }
 
-void on_primary_reset(Core& core, Connection& c) {
-    if (c.state == State::time_wait) return;  // a straggler was answered; ours may still be on the way
-    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_primary);
-    linger_after_reset(core, c);
-    (void)finish_if_done(core, c);
-}
-
 void note_numbers(Core& core, Connection& c, const Segment& segment) {
     Shadow& shadow = *c.shadow;
     const wire::TcpOptions& options = segment.header.options;
@@ -220,7 +213,8 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
         return;
     }
     if (c == nullptr) return;  // an older connection is recorded from its client's side
-    if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c);
+    if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c, segment);
+    (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
     if (c->coverage == Coverage::too_old || !c->shadow->seeded) return;
     if (are_far_apart(segment.seq(), c->send_queue.primary_nxt())) {

@@ -19,11 +19,11 @@ constexpr std::size_t ip_checksum_at = wire::ethernet_header_length + 10;
 
 // What the checksums of one whole TCP segment are, and what they would be.
 struct Sums {
-    IpAddress low, high;        // of its two addresses
-    std::size_t tcp_at = 0;     // of the segment in the frame
-    std::uint16_t field = 0;    // as it is
-    std::uint16_t right = 0;    // as it should be
-    std::uint16_t pseudo = 0;   // unfilled
+    IpAddress source, destination;
+    std::size_t tcp_at = 0;    // of the segment in the frame
+    std::uint16_t field = 0;   // as it is
+    std::uint16_t right = 0;   // as it should be
+    std::uint16_t pseudo = 0;  // unfilled
     std::uint16_t ip_field = 0;
     std::uint16_t ip_right = 0;
     bool is_v4 = false;
@@ -61,10 +61,10 @@ std::optional<Sums> read_sums(std::span<const std::byte> frame) {
         return std::nullopt;
     const auto segment = packet.first(ip.total_length).subspan(ip.header_length);
     if (segment.size() < wire::tcp_header_length) return std::nullopt;
-    const std::uint64_t pseudo = wire::pseudo_header_sum(ip.source, ip.destination, 6,
-                                                         static_cast<std::uint32_t>(segment.size()));
-    sums.low = std::min(ip.source, ip.destination);
-    sums.high = std::max(ip.source, ip.destination);
+    const std::uint64_t pseudo =
+        wire::pseudo_header_sum(ip.source, ip.destination, 6, static_cast<std::uint32_t>(segment.size()));
+    sums.source = ip.source;
+    sums.destination = ip.destination;
     sums.tcp_at = frame.size() - packet.size() + ip.header_length;
     sums.field = wire::load16(segment.data() + wire::tcp_checksum_offset);
     sums.pseudo = wire::checksum_fold(pseudo);
@@ -79,7 +79,7 @@ std::optional<Sums> read_sums(std::span<const std::byte> frame) {
 void ChecksumRepair::learn(std::span<const std::byte> frame) {
     const auto sums = read_sums(frame);
     if (!sums) return;
-    Evidence& evidence = evidence_[{sums->low, sums->high}];
+    Evidence& evidence = evidence_[{sums->source, sums->destination}];
     if (sums->is_good()) {
         ++evidence.right;
     } else if (sums->field == 0) {
@@ -110,7 +110,7 @@ void ChecksumRepair::settle() {
 void ChecksumRepair::apply(std::span<std::byte> frame) const {
     const auto sums = read_sums(frame);
     if (!sums) return;
-    const auto found = evidence_.find({sums->low, sums->high});
+    const auto found = evidence_.find({sums->source, sums->destination});
     if (found == evidence_.end()) return;
     const Evidence& evidence = found->second;
     std::byte* const field = frame.data() + sums->tcp_at + wire::tcp_checksum_offset;

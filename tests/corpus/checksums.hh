@@ -1,9 +1,9 @@
 // Checksums of captures that were altered after they were taken.
 //
-// Who publishes a capture often writes other addresses into it and leaves the checksums as they were. All sums
-// between two addresses are then off by one and the same number, filled and unfilled ones alike, and some
-// recorders leave every sum zero. Such sums are put right here, for the stack to verify: a frame that does not
-// fit its conversation's number is left as it is, and is loss to the stack.
+// Who publishes a capture often writes other addresses into it and leaves the checksums as they were. All
+// sums from one address to another are then off by one and the same number, filled and unfilled ones alike,
+// and some recorders leave every sum zero. Such sums are put right here, for the stack to verify: a frame
+// that does not fit its conversation's number is left as it is, and is loss to the stack.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class ChecksumRepair {
     void apply(std::span<std::byte> frame) const;
 
   private:
-    using Pair = std::pair<stack::IpAddress, stack::IpAddress>;
+    using Pair = std::pair<stack::IpAddress, stack::IpAddress>;  // source and destination
     struct Evidence {
         std::uint32_t right = 0;  // verified, or unfilled for the addresses that are there
         std::uint32_t zero = 0;

@@ -49,7 +49,8 @@ double parse_probability(const char* option, const std::string& text) {
 
 std::pair<std::uint64_t, std::uint64_t> parse_seeds(const std::string& text) {
     const auto number = [&](const std::string& digits) -> std::uint64_t {
-        if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos)
+        if (digits.empty() || digits.size() > 18 ||
+            digits.find_first_not_of("0123456789") != std::string::npos)
             throw tools::UsageError(fmt::format("--mutate must be SEED or FROM..TO, not \"{}\"", text));
         return std::stoull(digits);
     };
@@ -143,11 +144,18 @@ int run(const Options& options) {
     Progress progress;
     std::size_t done = 0;
     for (const auto& [file, conversations] : files) {
-        const CaptureJudge judge(options.root, conversations);
-        for (mutation.seed = seeds.first; mutation.seed <= seeds.second; ++mutation.seed) {
-            for (const Judged& judged : judge.judge(mutation))
-                count(tally, judged, mutation);
-            progress.tell(done, files.size(), tally);
+        try {
+            const CaptureJudge judge(options.root, conversations);
+            for (mutation.seed = seeds.first; mutation.seed <= seeds.second; ++mutation.seed) {
+                for (const Judged& judged : judge.judge(mutation))
+                    count(tally, judged, mutation);
+                progress.tell(done, files.size(), tally);
+            }
+        } catch (const tap::PortError& error) {
+            fmt::print(stderr, "understudy-replay-corpus: {}\n", error.what());
+            for (std::uint64_t seed = seeds.first; seed <= seeds.second; ++seed)
+                for (const Conversation* c : conversations)
+                    count(tally, {.conversation = c, .reason = "unreadable_capture"}, mutation);
         }
         ++done;
     }
@@ -156,11 +164,12 @@ int run(const Options& options) {
         reasons += fmt::format("{}{} {}", reasons.empty() ? ": " : ", ", number, reason);
     for (const auto& entry : tally.list)
         fmt::print("different: {}\n", entry.dump());
-    fmt::print("{} conversations: {} identical ({:.2f} %), {} uncovered{}, {} different ({} of strict ones)\n",
-               tally.conversations, tally.identical,
-               100.0 * static_cast<double>(tally.identical) /
-                   static_cast<double>(std::max<std::size_t>(tally.conversations, 1)),
-               tally.uncovered, reasons, tally.different, tally.strict_different);
+    fmt::print(
+        "{} conversations: {} identical ({:.2f} %), {} uncovered{}, {} different ({} of strict ones)\n",
+        tally.conversations, tally.identical,
+        100.0 * static_cast<double>(tally.identical) /
+            static_cast<double>(std::max<std::size_t>(tally.conversations, 1)),
+        tally.uncovered, reasons, tally.different, tally.strict_different);
     fmt::print("of which every byte was shown: {}, {} identical\n", tally.shown, tally.shown_identical);
     if (!options.json.empty()) write_json(options.json, tally);
     return tally.strict_different == 0 ? tools::exit_success : tools::exit_failure;
@@ -171,15 +180,21 @@ int main(int argc, char** argv) {
     CLI::App cli("Shadows every conversation of a manifest and compares with its answers.");
     tools::set_up_app(cli, "understudy-replay-corpus");
     cli.add_option("--root", options.root, "folder of the captures")->required()->type_name("DIR");
-    cli.add_option("--manifest", options.manifest, "one line of JSON a conversation")->required()->type_name("FILE");
+    cli.add_option("--manifest", options.manifest, "one line of JSON a conversation")
+        ->required()
+        ->type_name("FILE");
     cli.add_option("--mutate", options.mutate, "alter what the mirror shows, by these seeds")
         ->type_name("SEED|FROM..TO");
     cli.add_option("--loss", options.loss, "share of frames lost")->capture_default_str()->type_name("P");
     cli.add_option("--reorder", options.reorder, "share that lags behind others, within the grace time")
         ->capture_default_str()
         ->type_name("P");
-    cli.add_option("--duplicate", options.duplicate, "share that comes twice")->capture_default_str()->type_name("P");
-    cli.add_option("--truncate", options.truncate, "share that is cut")->capture_default_str()->type_name("P");
+    cli.add_option("--duplicate", options.duplicate, "share that comes twice")
+        ->capture_default_str()
+        ->type_name("P");
+    cli.add_option("--truncate", options.truncate, "share that is cut")
+        ->capture_default_str()
+        ->type_name("P");
     cli.add_option("--json", options.json, "write the result here")->type_name("OUT");
     if (const auto status = tools::parse_command_line(cli, argc, argv)) return *status;
     return tools::run_program(cli.get_name(), [&options] { return run(options); });

@@ -38,6 +38,10 @@ stack::Settings settings_for(const Endpoint& service) {
     settings.link_address = {{2, 0, 0, 0, 0, 2}};
     settings.shadow.accept_unfilled_checksums = true;
     settings.shadow.cover_inferred = true;
+    // Captures are taken anywhere on the path: what crosses a RST does so for a round trip.
+    settings.shadow.reset_grace = std::chrono::seconds(1);
+    // Long enough to see who goes on behind a RST that was not its own.
+    settings.shadow.closed_linger = std::chrono::minutes(1);
     settings.max_connections = 1 << 12;
     return settings;
 }
@@ -83,24 +87,31 @@ struct ShadowWorld::Impl final : stack::ConnectionEvents {
         records[live.at(id)].from_primary.append(text_of(bytes));
         to_write.emplace_back(id, text_of(bytes));
     }
-    void peer_closed(ConnectionId) override {}
+    void peer_closed(ConnectionId id) override { records[live.at(id)].client_ended = true; }
     void writable(ConnectionId) override {}
     void closed(ConnectionId id, stack::CloseReason reason) override {
         note(id);
-        if (reason == stack::CloseReason::reset_by_peer || reason == stack::CloseReason::reset_by_primary)
-            records[live.at(id)].ended = true;
-        live.erase(id);
+        Shadowed& record = records[live.at(id)];
+        if (reason == stack::CloseReason::reset_by_peer) record.client_ended = true;
+        if (reason == stack::CloseReason::reset_by_primary) record.primary_ended = true;
     }
 
-    void note(ConnectionId id) {
+    // What the stack says now; false when the connection's record is gone.
+    bool note(ConnectionId id) {
         const auto snapshot = stack.snapshot(id);
-        if (!snapshot) return;
+        if (!snapshot) return false;
         Shadowed& record = records[live.at(id)];
         record.client_isn = snapshot->irs;
         record.primary_isn = snapshot->iss;
         record.coverage = snapshot->coverage;
         record.detail = snapshot->detail;
-        record.ended = snapshot->state == stack::State::time_wait;
+        if (snapshot->state == stack::State::time_wait) record.client_ended = record.primary_ended = true;
+        return true;
+    }
+    // A closed connection is looked after until its record is gone: the mirror may still show something of
+    // it.
+    void note_all() {
+        std::erase_if(live, [this](const auto& entry) { return !note(entry.first); });
     }
 
     // The application answers as the primary does.
@@ -113,6 +124,7 @@ struct ShadowWorld::Impl final : stack::ConnectionEvents {
         for (auto next = stack.next_deadline(); next && *next <= at; next = stack.next_deadline()) {
             now = std::max(now, *next);
             stack.advance(now);
+            note_all();
         }
         now = std::max(now, at);
     }
@@ -132,14 +144,14 @@ void ShadowWorld::receive(const tap::Frame& frame, Instant at) {
         return;
     world.stack.receive(std::span(&received, 1), world.now);
     world.write();
+    world.note_all();
 }
 
 void ShadowWorld::finish() {
     Impl& world = *impl_;
     world.pass_to(world.now + patience);
     world.stack.advance(world.now);
-    for (const auto& [id, index] : world.live)
-        world.note(id);
+    world.note_all();
     std::uint32_t cursor = 0;
     do {
         for (const stack::ConnectionSnapshot& c : world.stack.snapshots(cursor, 1024)) {
@@ -163,8 +175,14 @@ const stack::Counters& ShadowWorld::counters() const {
 }
 
 Replay::Replay(const std::vector<Endpoint>& services) : decapsulator_(tap::Wrappings::all(), 1) {
-    for (const Endpoint& service : services)
-        if (!worlds_.contains(service)) worlds_[service] = std::make_unique<ShadowWorld>(service);
+    for (const Endpoint& service : services) {
+        if (worlds_.contains(service)) continue;
+        try {
+            worlds_[service] = std::make_unique<ShadowWorld>(service);
+        } catch (const std::invalid_argument&) {
+            worlds_.erase(service);  // no host has such an address
+        }
+    }
 }
 
 void Replay::run(const std::vector<CapturedFrame>& frames, const ChecksumRepair& checksums) {

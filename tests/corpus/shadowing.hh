@@ -23,8 +23,9 @@ struct Shadowed {
     std::string from_primary;    // the primary's tracked stream
     stack::Coverage coverage = stack::Coverage::half_open;
     std::uint64_t detail = 0;
-    // Both ends closed, or a reset ended it: nothing can follow.
-    bool ended = false;
+    // Its FIN or RST was there: nothing can follow in that direction.
+    bool client_ended = false;
+    bool primary_ended = false;
 };
 
 // One service of one capture: a stack, and an application that records what it gets and writes what the
@@ -53,7 +54,11 @@ class Replay {
     explicit Replay(const std::vector<stack::Endpoint>& services);
 
     void run(const std::vector<CapturedFrame>& frames, const ChecksumRepair& checksums);
-    const ShadowWorld& world(const stack::Endpoint& service) const { return *worlds_.at(service); }
+    // nullptr: the stack refuses such a service.
+    const ShadowWorld* world(const stack::Endpoint& service) const {
+        const auto found = worlds_.find(service);
+        return found == worlds_.end() ? nullptr : found->second.get();
+    }
     const tap::DecapsulationCounters& decapsulation() const { return decapsulator_.counters(); }
 
   private:

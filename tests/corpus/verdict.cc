@@ -38,7 +38,8 @@ std::uint64_t hash_of(std::string_view text) {
 }
 
 // Calls `look` with every TCP segment of a capture, tags and tunnels taken off.
-void each_segment(const std::vector<CapturedFrame>& frames, const std::function<void(const SegmentView&)>& look) {
+void each_segment(const std::vector<CapturedFrame>& frames,
+                  const std::function<void(const SegmentView&)>& look) {
     tap::Decapsulator decapsulator(tap::Wrappings::all(), 1);
     for (const CapturedFrame& captured : frames) {
         decapsulator.begin_burst();
@@ -51,10 +52,12 @@ void each_segment(const std::vector<CapturedFrame>& frames, const std::function<
 // The bytes of one direction that whole segments brought, first copy first.
 class Reconstruction {
   public:
-    Reconstruction(std::uint32_t isn, std::uint64_t length) : first_(isn + 1), bytes_(length, 0), shown_(length) {}
+    Reconstruction(std::uint32_t isn, std::uint64_t length)
+        : first_(isn + 1), bytes_(length, 0), shown_(length) {}
 
     void add(const SegmentView& segment) {
-        std::uint64_t at = (segment.header.seq.raw() + (segment.header.flags.has(TcpFlags::syn) ? 1u : 0u)) - first_;
+        std::uint64_t at =
+            (segment.header.seq.raw() + (segment.header.flags.has(TcpFlags::syn) ? 1u : 0u)) - first_;
         at = static_cast<std::uint32_t>(at);
         for (const std::byte byte : segment.payload) {
             // Streams longer than the sequence space are not judged by this.
@@ -79,7 +82,8 @@ class Reconstruction {
 // What the stack says by itself.
 std::optional<std::string> why_uncovered(const Shadowed* shadowed) {
     if (shadowed == nullptr) return "not_seen";
-    if (shadowed->coverage == Coverage::covered || shadowed->coverage == Coverage::inferred) return std::nullopt;
+    if (shadowed->coverage == Coverage::covered || shadowed->coverage == Coverage::inferred)
+        return std::nullopt;
     return stack::to_string(shadowed->coverage);
 }
 
@@ -119,7 +123,8 @@ std::vector<CaptureJudge::Streams> CaptureJudge::reconstruct(const std::vector<C
     };
     std::vector<Both> both;
     for (const Conversation* c : conversations_)
-        both.push_back({{c->client_isn, c->client_to_server.bytes}, {c->server_isn, c->server_to_client.bytes}});
+        both.push_back(
+            {{c->client_isn, c->client_to_server.bytes}, {c->server_isn, c->server_to_client.bytes}});
     each_segment(frames, [&](const SegmentView& segment) {
         for (std::size_t i = 0; i < both.size(); ++i) {
             if (!services_[i]) continue;
@@ -132,20 +137,23 @@ std::vector<CaptureJudge::Streams> CaptureJudge::reconstruct(const std::vector<C
     });
     std::vector<Streams> streams;
     for (const Both& one : both)
-        streams.push_back({one.client.bytes(), one.server.bytes(),
-                           one.client.is_complete() && one.server.is_complete()});
+        streams.push_back(
+            {one.client.bytes(), one.server.bytes(), one.client.is_complete() && one.server.is_complete()});
     return streams;
 }
 
 const Shadowed* CaptureJudge::find(const Replay& replay, std::size_t conversation) const {
     if (!services_[conversation]) return nullptr;
     const Conversation& c = *conversations_[conversation];
+    const ShadowWorld* world = replay.world(*services_[conversation]);
+    if (world == nullptr) return nullptr;
     const Shadowed* best = nullptr;
-    for (const Shadowed& shadowed : replay.world(*services_[conversation]).connections()) {
+    for (const Shadowed& shadowed : world->connections()) {
         if (shadowed.client != c.client) continue;
         const bool is_it = shadowed.client_isn == c.client_isn && shadowed.primary_isn == c.server_isn;
         // Without a handshake only the ports say which it is.
-        const bool may_be = shadowed.coverage == Coverage::too_old || shadowed.coverage == Coverage::half_open;
+        const bool may_be =
+            shadowed.coverage == Coverage::too_old || shadowed.coverage == Coverage::half_open;
         if (is_it) return &shadowed;
         if (may_be) best = &shadowed;
     }
@@ -166,10 +174,14 @@ Judged CaptureJudge::compare(std::size_t conversation, const Shadowed* shadowed)
         judged.verdict = Verdict::identical;
         return judged;
     }
-    if (!shadowed->ended && known_[conversation]) {
+    if (known_[conversation]) {
         const Streams& known = *known_[conversation];
-        if (known.client_to_server.starts_with(shadowed->to_application) &&
-            known.server_to_client.starts_with(shadowed->from_primary)) {
+        const bool may_go_on =
+            (client ||
+             (!shadowed->client_ended && known.client_to_server.starts_with(shadowed->to_application))) &&
+            (server ||
+             (!shadowed->primary_ended && known.server_to_client.starts_with(shadowed->from_primary)));
+        if (may_go_on) {
             judged.reason = "incomplete";
             return judged;
         }

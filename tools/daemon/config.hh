@@ -11,6 +11,7 @@
 #include "failover/decision.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tap/decapsulate.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
 
@@ -24,6 +25,7 @@ struct DaemonOptions {
     std::string primary_link_address;
     std::string link_address;
     std::string tap_filter;
+    std::vector<std::string> decapsulate;
     HeartbeatOptions heartbeat;
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
@@ -59,6 +61,7 @@ struct DaemonConfig {
     stack::LinkAddress primary_link;
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
+    tap::Wrappings wrappings = tap::Wrappings::tags();
     failover::HeartbeatSettings heartbeat;
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     bool probe = true;

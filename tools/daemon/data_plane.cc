@@ -37,6 +37,7 @@ Core::Settings core_settings(const DataPlane::Settings& settings, std::size_t in
     core.stack.max_connections = (settings.stack.max_connections + cores - 1) / cores;
     core.stack.speaks_for_host = index == 0;
     core.classifier = settings.classifier;
+    core.wrappings = settings.wrappings;
     for (const auto& [endpoint, name] : settings.applications)
         core.applications.emplace_back(endpoint, make_application(settings, name));
     core.poll = settings.poll;

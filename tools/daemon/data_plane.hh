@@ -25,6 +25,7 @@ class DataPlane {
         std::size_t ring_bytes = 2 << 20;
         stack::Settings stack;  // max_connections is divided among the cores
         tap::ClassifierSettings classifier;
+        tap::Wrappings wrappings = tap::Wrappings::tags();
         std::vector<std::pair<stack::Endpoint, std::string>> applications;  // service → application name
         MakeApplication make_application;  // null for a name that it does not know
         PollMode poll = PollMode::adaptive;

@@ -242,6 +242,7 @@ TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
     handshake();
     primary(0, 0, "partial answer");
     primary(14, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     EXPECT_THAT(host.events.log, ElementsAre("accepted"));
     host.send("partial answer");
     EXPECT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
@@ -250,6 +251,7 @@ TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
 TEST_F(Shadowing, StragglersOfAResetConnectionBeginNoOther) {
     handshake();
     primary(0, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
     client(0, 0, "behind on the mirror");
     EXPECT_EQ(host.stack.connection_count(), 1u);
@@ -262,6 +264,7 @@ TEST_F(Shadowing, StragglersOfAResetConnectionBeginNoOther) {
 TEST_F(Shadowing, PrimaryBytesBehindTheClientsResetAreNoDivergence) {
     handshake();
     client(0, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_peer"));
     primary(0, 0, "under way");
     EXPECT_EQ(host.stack.counters().divergences, 0u);
