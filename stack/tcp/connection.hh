@@ -22,6 +22,8 @@ namespace understudy::stack::tcp {
 
 inline constexpr Instant never = Instant::max();
 inline constexpr std::uint16_t default_mss = 536;      // RFC 9293 3.7.1
+// A mirror reorders more than a path: nobody slows down when it does.
+inline constexpr std::size_t max_shadow_ranges = 1024;
 inline constexpr std::uint8_t default_reordering = 3;  // RFC 5681 3.2
 
 // What the transmit side waits for.

@@ -8,8 +8,6 @@ namespace {
 
 using wire::TcpFlags;
 
-constexpr std::size_t max_waiting_ranges = 256;
-
 // What the client's SYN said, as far as it was seen.
 void apply_client_options(const Core& core, Connection& c) {
     const Shadow::ClientSyn& syn = c.shadow->syn;
@@ -91,6 +89,64 @@ Connection* begin_from_syn_ack(Core& core, const Segment& segment, const Shadow:
     return c;
 }
 
+void compare(Core& core, Connection& c, wire::Bytes bytes) {
+    if (c.announced) core.events.primary_sent(c.id(), bytes);
+    const SendQueue::Written written = c.send_queue.write_primary(bytes);
+    if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
+    if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
+        uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
+}
+
+void take_reordered(Core& core, Connection& c) {
+    Reassembly& waiting = c.shadow->from_primary;
+    for (auto more = waiting.front_at(c.send_queue.primary_nxt()); !more.empty();
+         more = waiting.front_at(c.send_queue.primary_nxt())) {
+        compare(core, c, more);
+        waiting.pop_front();
+    }
+}
+
+// The primary's FIN, once all before it was seen.
+void take_primary_fin(Core& core, Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    if (!shadow.has_primary_fin || c.send_queue.primary_nxt() != shadow.primary_fin) return;
+    if (c.send_queue.app_nxt() > shadow.primary_fin)
+        uncover(core, c, Coverage::diverged, distance(c.iss + 1, shadow.primary_fin));
+    on_fin_sent(core, c);
+}
+
+// What overtook the SYN/ACK. False when the connection is gone.
+bool take_waiting_output(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (!shadow.from_primary.empty() && are_far_apart(shadow.from_primary.highest(), c.iss)) {
+        (void)shadow.from_primary.front_at(shadow.from_primary.highest());  // of another conversation
+        shadow.has_primary_fin = false;
+    }
+    if (shadow.from_primary.empty() && !shadow.has_primary_fin) return true;
+    // The primary sends data only on an established connection.
+    if (!establish_shadow(core, c)) return false;
+    if (!shadow.from_primary.empty()) c.snd_nxt = max(c.snd_nxt, shadow.from_primary.highest());
+    if (shadow.has_primary_fin) c.snd_nxt = max(c.snd_nxt, shadow.primary_fin + 1);
+    if (tracks_output(c)) take_reordered(core, c);
+    take_primary_fin(core, c);
+    return apply_client_acks(core, c);
+}
+
+// Segments of the primary that overtook its SYN/ACK on the mirror wait for it.
+void keep_for_seed(Core& core, Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    if (segment.length() == 0 || segment.has(TcpFlags::rst)) return;
+    if (!shadow.from_primary.empty() && are_far_apart(segment.seq(), shadow.from_primary.highest())) return;
+    ++core.counters.mirror_reordered;
+    if (segment.has(TcpFlags::fin)) {
+        shadow.has_primary_fin = true;
+        shadow.primary_fin = segment.seq() + static_cast<std::uint32_t>(segment.payload.size());
+    }
+    if (!segment.payload.empty())
+        (void)keep_out_of_order(core, shadow.from_primary, segment.seq(), segment.payload,
+                                core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
+}
+
 // The last SYN/ACK that the client accepts wins (design.md 4).
 void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     if (c != nullptr && c->shadow->seeded && c->iss == segment.seq() && c->irs + 1 == segment.ack()) {
@@ -124,6 +180,7 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     if (c->ack_parked && c->parked_ack > c->iss) {
         if (!establish_shadow(core, *c) || !apply_client_acks(core, *c)) return;
     }
+    if (!take_waiting_output(core, *c)) return;
     check_coverage(core, *c);
 }
 
@@ -141,14 +198,6 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
     const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
     c.rcv_edge = max(c.rcv_edge, segment.ack() + window);
     c.receive_limit = std::max(c.receive_limit, window);
-}
-
-void compare(Core& core, Connection& c, wire::Bytes bytes) {
-    if (c.announced) core.events.primary_sent(c.id(), bytes);
-    const SendQueue::Written written = c.send_queue.write_primary(bytes);
-    if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
-    if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
-        uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
 }
 
 void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
@@ -175,15 +224,11 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
     if (begin > next) {
         ++core.counters.mirror_reordered;
         (void)keep_out_of_order(core, shadow.from_primary, begin, bytes,
-                                core.settings.shadow.lag_budget_bytes, max_waiting_ranges);
+                                core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
         return;
     }
     compare(core, c, bytes);
-    for (auto more = shadow.from_primary.front_at(c.send_queue.primary_nxt()); !more.empty();
-         more = shadow.from_primary.front_at(c.send_queue.primary_nxt())) {
-        compare(core, c, more);
-        shadow.from_primary.pop_front();
-    }
+    take_reordered(core, c);
     if (c.send_queue.bytes() > core.settings.shadow.lag_budget_bytes + core.settings.tcp.send_buffer_bytes) {
         ++core.counters.lag_budget_exceeded;
         uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
@@ -216,7 +261,8 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c, segment);
     (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
-    if (c->coverage == Coverage::too_old || !c->shadow->seeded) return;
+    if (c->coverage == Coverage::too_old) return;
+    if (!c->shadow->seeded) return keep_for_seed(core, *c, segment);
     if (are_far_apart(segment.seq(), c->send_queue.primary_nxt())) {
         ++core.counters.drop_out_of_window;
         return;
@@ -228,11 +274,7 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     Shadow& shadow = *c->shadow;
     shadow.max_flight =
         std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);
-    if (shadow.has_primary_fin && c->send_queue.primary_nxt() == shadow.primary_fin) {
-        if (c->send_queue.app_nxt() > shadow.primary_fin)
-            uncover(core, *c, Coverage::diverged, distance(c->iss + 1, shadow.primary_fin));
-        on_fin_sent(core, *c);
-    }
+    take_primary_fin(core, *c);
     if (!apply_client_acks(core, *c)) return;
     check_coverage(core, *c);
     if (!finish_if_done(core, *c)) return;

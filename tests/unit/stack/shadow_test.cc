@@ -58,6 +58,19 @@ TEST_F(Shadowing, ClientSegmentsThatOvertakeTheSynAckWait) {
     EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
 }
 
+TEST_F(Shadowing, PrimarySegmentsThatOvertakeTheSynAckWait) {
+    client_syn();
+    primary(4, 0, "er", TcpFlags::fin);
+    primary(0, 0, "bann");
+    client(0, 7, "");
+    EXPECT_TRUE(host.events.log.empty());
+    primary_syn_ack();
+    EXPECT_EQ(host.events.primary_output, "banner");
+    host.send("banner");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+    EXPECT_EQ(host.snapshot().state, State::fin_wait_2);
+}
+
 TEST_F(Shadowing, WithoutTheSynTheConnectionIsInferred) {
     primary_syn_ack();
     client(0, 0, "hello");
