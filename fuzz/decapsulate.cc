@@ -1,6 +1,8 @@
 // Tags, tunnels and the headers of other links: whatever they say, nothing is read beyond the frame, and each
 // frame goes exactly one way.
 #include "tap/decapsulate.hh"
+#include <vector>
+
 #include "fuzz/input.hh"
 #include "fuzz/require.hh"
 #include "tap/link_type.hh"
