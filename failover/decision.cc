@@ -1,7 +1,6 @@
 #include "failover/decision.hh"
 
 #include <algorithm>
-#include <cstdio>
 #include <stdexcept>
 #include <utility>
 
@@ -11,16 +10,10 @@ namespace {
 constexpr Duration stall_floor = std::chrono::milliseconds(50);
 // How soon to look again when a queue was not read far enough.
 constexpr Duration reading_recheck = std::chrono::microseconds(250);
-
-std::string milliseconds(Duration duration) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f ms", std::chrono::duration<double, std::milli>(duration).count());
-    return text;
-}
-
-std::string describe(const Silence& silence) {
-    return silence.lasted ? "for " + milliseconds(*silence.lasted) : "never heard";
-}
+// How soon to look again when a proof is held by what no event announces.
+constexpr Duration held_recheck = std::chrono::milliseconds(5);
+// No answer of a witness proves more than this of our connectivity.
+constexpr Duration witness_window_max = std::chrono::seconds(1);
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -37,6 +30,14 @@ void check(const DecisionSettings& settings) {
     require(settings.effective_stall_bound() > Duration::zero(), "the stall bound must be above zero");
     require(settings.effective_probe_wait() > Duration::zero(),
             "the wait for a probe's answer must be above zero");
+    require(settings.hold_down >= Duration::zero(), "the hold-down must not be negative");
+    require(!settings.service_hang || *settings.service_hang > Duration::zero(),
+            "the time of a service hang must be above zero");
+    require(!settings.service_hang || settings.fence,
+            "a hung service is taken over from only with a fence command (rules.md 13 c)");
+    require(settings.fence_retry > Duration::zero(), "the wait between fences must be above zero");
+    require(settings.switchover_timeout > Duration::zero(), "the switchover's time-out must be above zero");
+    require(settings.reassert_interval > Duration::zero(), "the interval of reasserting must be above zero");
 }
 
 }  // namespace
@@ -47,22 +48,12 @@ const char* to_string(State state) {
             return "silent";
         case State::suspect:
             return "suspect";
+        case State::fencing:
+            return "fencing";
         case State::master:
             return "master";
-    }
-    return "?";
-}
-
-const char* to_string(Cause cause) {
-    switch (cause) {
-        case Cause::silence:
-            return "silence";
-        case Cause::sign_of_life:
-            return "sign of life";
-        case Cause::stall:
-            return "stall";
-        case Cause::operator_request:
-            return "operator request";
+        case State::faulted:
+            return "faulted";
     }
     return "?";
 }
@@ -71,41 +62,32 @@ Duration DecisionSettings::effective_stall_bound() const {
     return stall_bound.value_or(std::max(stall_floor, 2 * heartbeat_deadline()));
 }
 
-std::string to_string(const Evidence& evidence) {
-    std::string text = to_string(evidence.cause);
-    if (evidence.cause == Cause::stall) text += " of " + milliseconds(evidence.lateness);
-    if (evidence.forced) text += ", forced";
-    text += ": links silent ";
-    for (std::size_t i = 0; i < evidence.links.size(); ++i)
-        text += (i == 0 ? "" : ", ") + describe(evidence.links[i]);
-    if (!evidence.links.empty()) text += " (deadline " + milliseconds(evidence.links.front().deadline) + ")";
-    text +=
-        "; tap silent " + describe(evidence.tap) + " (deadline " + milliseconds(evidence.tap.deadline) + ")";
-    if (evidence.unanswered_probe)
-        text += "; probe unanswered for " + milliseconds(*evidence.unanswered_probe);
-    return text;
-}
-
 DecisionMachine::DecisionMachine(const DecisionSettings& settings, Instant now)
     : settings_(settings),
       links_(settings.links, Source{now, {}}),
       tap_{now, {}},
       probe_{now, {}},
+      started_at_(now),
       last_tick_(now) {
     check(settings_);
 }
 
-bool DecisionMachine::may_decide() const {
+bool DecisionMachine::was_ever_heard() const {
     return !settings_.require_first_heartbeat ||
            std::ranges::any_of(links_, [](const Source& link) { return link.heard.has_value(); });
 }
 
-// When the last of all sources passes its deadline.
-Instant DecisionMachine::silence_complete() const {
-    Instant complete = tap_.counted_from + settings_.effective_tap_deadline();
-    if (probe_.heard) complete = std::max(complete, probe_.counted_from + settings_.heartbeat_deadline());
+Instant DecisionMachine::links_silent_at() const {
+    Instant complete{};
     for (const Source& link : links_)
         complete = std::max(complete, link.counted_from + settings_.heartbeat_deadline());
+    return complete;
+}
+
+// When the last of all sources passes its deadline.
+Instant DecisionMachine::silence_complete() const {
+    Instant complete = std::max(links_silent_at(), tap_.counted_from + settings_.effective_tap_deadline());
+    if (probe_.heard) complete = std::max(complete, probe_.counted_from + settings_.heartbeat_deadline());
     return complete;
 }
 
@@ -113,18 +95,33 @@ Instant DecisionMachine::probe_due() const {
     return silence_complete() - settings_.effective_probe_wait();
 }
 
-// In suspect: when all conditions but observation are met.
+// In suspect: when all conditions but observation and connectivity are met.
 Instant DecisionMachine::decision_due() const {
-    if (!settings_.probe) return confirmed_at_;
+    if (suspicion_ != Cause::silence || !settings_.probe) return confirmed_at_;
     return std::max(confirmed_at_, *probe_sent_ + settings_.effective_probe_wait());
 }
 
+bool DecisionMachine::links_observed(const Observed& observed) const {
+    return observed.links >= links_silent_at();
+}
+
 bool DecisionMachine::silence_observed(const Observed& observed) const {
-    const Duration deadline = settings_.heartbeat_deadline();
     return observed.tap >= tap_.counted_from + settings_.effective_tap_deadline() &&
-           (!probe_.heard || observed.links >= probe_.counted_from + deadline) &&
-           std::ranges::all_of(
-               links_, [&](const Source& link) { return observed.links >= link.counted_from + deadline; });
+           (!probe_.heard || observed.links >= probe_.counted_from + settings_.heartbeat_deadline()) &&
+           links_observed(observed);
+}
+
+// rules.md 14. Without carrier on a tap its silence is our own.
+bool DecisionMachine::is_connected(Instant now, const Observed& observed) const {
+    if (!observed.carrier) return false;
+    const Duration window = std::min(settings_.heartbeat_deadline(), witness_window_max);
+    return !settings_.witness || (witness_at_ && now - *witness_at_ <= window);
+}
+
+bool DecisionMachine::hangs(Instant now, const Observed& observed) const {
+    return settings_.service_hang && observed.unanswered_since &&
+           now - *observed.unanswered_since >= *settings_.service_hang && was_ever_heard() &&
+           now >= links_silent_at() && links_observed(observed);
 }
 
 std::optional<Action> DecisionMachine::wait_for_reading() {
@@ -133,28 +130,44 @@ std::optional<Action> DecisionMachine::wait_for_reading() {
     return std::nullopt;
 }
 
-std::optional<Action> DecisionMachine::life(Source& source, Instant at) {
+std::optional<Action> DecisionMachine::life(Source& source, Instant at, bool proves_agent) {
     if (!source.heard || at > *source.heard) source.heard = at;
     if (at <= source.counted_from) return std::nullopt;
     source.counted_from = at;
     unobserved_ = Duration::zero();
     if (probe_sent_ && at > *probe_sent_) probe_sent_.reset();
+    if (state_ != State::suspect) return std::nullopt;
+    if (suspicion_ == Cause::agent_word || suspicion_ == Cause::switchover) return std::nullopt;
+    // A kernel that answers says nothing of a service that hangs.
+    if (suspicion_ == Cause::service_hang && !proves_agent) return std::nullopt;
     // A report that comes late may tell of a time before the silence was complete: then it never was.
-    if (state_ != State::suspect || silence_complete() <= suspect_since_) return std::nullopt;
-    return become(State::silent, Action::Kind::return_to_silent, observe(at, Cause::sign_of_life));
+    if (suspicion_ == Cause::silence && silence_complete() <= suspect_since_) return std::nullopt;
+    return back_to_silent(at, Cause::sign_of_life);
 }
 
 std::optional<Action> DecisionMachine::heartbeat(std::size_t link, Instant at) {
-    return life(links_.at(link), at);
+    return life(links_.at(link), at, true);
+}
+
+std::optional<Action> DecisionMachine::agent_says(const AgentWord& word, Instant at) {
+    if (agent_ != word) word_spent_ = false;
+    agent_ = word;
+    if (state_ != State::suspect || suspicion_ != Cause::agent_word || word.gives_up()) return std::nullopt;
+    return back_to_silent(at, Cause::sign_of_life);
 }
 
 std::optional<Action> DecisionMachine::primary_on_tap(Instant at) {
-    return life(tap_, at);
+    return life(tap_, at, false);
 }
 
 std::optional<Action> DecisionMachine::probe_answered(Instant at) {
     ++counters_.probes_answered;
-    return life(probe_, at);
+    return life(probe_, at, false);
+}
+
+void DecisionMachine::witness_answered(Instant at) {
+    ++counters_.witness_answers;
+    if (!witness_at_ || at > *witness_at_) witness_at_ = at;
 }
 
 std::optional<Action> DecisionMachine::tick(Instant now, const Observed& observed) {
@@ -162,30 +175,76 @@ std::optional<Action> DecisionMachine::tick(Instant now, const Observed& observe
     if (!due) return std::nullopt;
     const Duration lateness = std::max(now - *due, Duration::zero());
     last_tick_ = std::max(last_tick_, now);
-    waiting_for_reading_ = false;
+    waiting_for_reading_ = held_ = false;
+    unanswered_since_ = observed.unanswered_since;
     if (lateness > settings_.effective_stall_bound()) return restart_after_stall(now, lateness);
     unobserved_ = std::min(unobserved_ + lateness, settings_.heartbeat_deadline());
+    if (state_ == State::suspect) return conclude(now, observed);
+    return look_for_suspicion(now, observed);
+}
 
-    if (state_ == State::suspect) {
-        const Instant decision = decision_due();
-        if (now < decision) return std::nullopt;
-        if (std::min(observed.links, observed.tap) < decision) return wait_for_reading();
-        return become(State::master, Action::Kind::begin_takeover, observe(now, Cause::silence));
+std::optional<Action> DecisionMachine::look_for_suspicion(Instant now, const Observed& observed) {
+    if (switchover_since_) {
+        if (auto action = go_on_with_switchover(now, observed)) return action;
+    } else if (agent_gives_up()) {
+        return suspect(now, Cause::agent_word, Duration::zero());
     }
-    if (settings_.probe && may_decide() && !probe_sent_ && now >= probe_due()) {
-        probe_sent_ = now;
-        ++counters_.probes;
-        return Action{Action::Kind::probe, observe(now, Cause::silence)};
-    }
+    if (hangs(now, observed)) return suspect(now, Cause::service_hang, settings_.suspect_confirm);
+    if ((settings_.probe || settings_.witness) && was_ever_heard() && !probe_sent_ && now >= probe_due())
+        return ask(now);
     if (now < silence_complete()) return std::nullopt;
-    if (!may_decide()) {
+    if (!was_ever_heard()) {
         ++counters_.held_without_first_heartbeat;
         return std::nullopt;
     }
     if (!silence_observed(observed)) return wait_for_reading();
-    suspect_since_ = now;
-    confirmed_at_ = now + settings_.suspect_confirm + unobserved_;
-    return become(State::suspect, Action::Kind::enter_suspect, observe(now, Cause::silence));
+    return suspect(now, Cause::silence, settings_.suspect_confirm + unobserved_);
+}
+
+std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& observed) {
+    if (suspicion_ == Cause::service_hang && !hangs(now, observed))
+        return back_to_silent(now, Cause::sign_of_life);
+    const Instant decision = decision_due();
+    if (now < decision) return std::nullopt;
+    if (suspicion_ == Cause::silence && std::min(observed.links, observed.tap) < decision)
+        return wait_for_reading();
+    if (maintenance_) return hold(counters_.held_in_maintenance);
+    if (now < started_at_ + settings_.hold_down) return hold(counters_.held_by_hold_down);
+    // An orderly end leaves time to follow the service to its last byte.
+    if (suspicion_ == Cause::agent_word && agent_->service == ServiceState::shutting_down &&
+        !observed.settled && now < suspect_since_ + settings_.switchover_timeout)
+        return hold(counters_.held_until_settled);
+    if (!is_connected(now, observed)) {
+        hold(counters_.held_without_connectivity);
+        const bool asked = probe_sent_ && now < *probe_sent_ + settings_.effective_probe_wait();
+        return settings_.witness && !asked ? ask(now) : std::nullopt;
+    }
+    Evidence evidence = observe(now, suspicion_);
+    if (settings_.fence && suspicion_ != Cause::agent_word) return fence(std::move(evidence));
+    return take_over(std::move(evidence));
+}
+
+std::optional<Action> DecisionMachine::ask(Instant now) {
+    probe_sent_ = now;
+    ++counters_.probes;
+    return Action{Action::Kind::probe, observe(now, Cause::silence)};
+}
+
+std::nullopt_t DecisionMachine::hold(std::uint64_t& counter) {
+    held_ = true;
+    ++counter;
+    return std::nullopt;
+}
+
+std::optional<Action> DecisionMachine::go_on_with_switchover(Instant now, const Observed& observed) {
+    if (agent_ && agent_->silenced && observed.settled && observed.tap > *switchover_since_ &&
+        observed.carrier)
+        return take_over(observe(now, Cause::switchover));
+    if (now < *switchover_since_ + settings_.switchover_timeout) return std::nullopt;
+    switchover_since_.reset();
+    word_spent_ = true;
+    ++counters_.switchovers_undone;
+    return Action{Action::Kind::undo_switchover, observe(now, Cause::switchover)};
 }
 
 std::optional<Action> DecisionMachine::restart_after_stall(Instant now, Duration lateness) {
@@ -195,67 +254,163 @@ std::optional<Action> DecisionMachine::restart_after_stall(Instant now, Duration
     for (Source& link : links_)
         link.counted_from = std::max(link.counted_from, now);
     tap_.counted_from = std::max(tap_.counted_from, now);
-    if (state_ != State::suspect) return std::nullopt;
-    Evidence evidence = observe(now, Cause::stall);
-    evidence.lateness = lateness;
-    return become(State::silent, Action::Kind::return_to_silent, std::move(evidence));
+    if (state_ != State::suspect || suspicion_ == Cause::agent_word) return std::nullopt;
+    Action action = back_to_silent(now, Cause::stall);
+    action.evidence.lateness = lateness;
+    return action;
 }
 
-PromoteAnswer DecisionMachine::promote(Instant now, bool force) {
+std::optional<Action> DecisionMachine::fence_ended(bool confirmed, Instant now) {
+    if (state_ != State::fencing) return std::nullopt;
+    fenced_ = confirmed;
+    Evidence evidence = observe(now, suspicion_);
+    evidence.fenced = confirmed;
+    if (confirmed) return take_over(std::move(evidence));
+    ++counters_.fences_failed;
+    switch (settings_.fence_failure) {
+        case FencePolicy::proceed:
+            if (suspicion_ != Cause::service_hang) return take_over(std::move(evidence));
+            break;
+        case FencePolicy::operator_decides:
+            state_ = State::faulted;
+            return Action{Action::Kind::enter_faulted, std::move(evidence)};
+        case FencePolicy::wait:
+            break;
+    }
+    return suspect(now, suspicion_, settings_.fence_retry);
+}
+
+std::optional<Action> DecisionMachine::primary_spoke(Instant at) {
+    if (state_ != State::master) return std::nullopt;
+    if (!committed_) {
+        ++counters_.vetoes;
+        return back_to_silent(at, Cause::veto, Action::Kind::mute);
+    }
+    if (reasserted_at_ && at < *reasserted_at_ + settings_.reassert_interval) return std::nullopt;
+    reasserted_at_ = at;
+    ++counters_.reasserted;
+    return Action{Action::Kind::reassert, observe(at, Cause::veto)};
+}
+
+OperatorAnswer DecisionMachine::promote(Instant now, bool force) {
     Evidence evidence = observe(now, Cause::operator_request);
     evidence.forced = force;
-    std::string refusal;
-    if (state_ == State::master) {
-        refusal = "this replica is master already";
-    } else if (!force) {
+    if (state_ == State::master) return refuse("this replica is master already");
+    if (!force) {
+        if (state_ == State::fencing) return refuse("the fence command runs; --force does not wait for it");
         const auto alive = [](const Silence& source) {
             return source.lasted && *source.lasted < source.deadline;
         };
         if (alive(evidence.tap) || std::ranges::any_of(evidence.links, alive))
-            refusal = "the primary is alive (" + to_string(evidence) +
-                      "): stop its service first, or vouch with --force that it does not serve";
+            return refuse("the primary is alive (" + to_string(evidence) +
+                          "): use `understudy switchover`, or vouch with --force that it does not serve");
+        if (settings_.fence) return {fence(std::move(evidence)), {}};
     }
-    if (!refusal.empty()) {
-        ++counters_.promotions_refused;
-        return {std::nullopt, std::move(refusal)};
-    }
-    return {become(State::master, Action::Kind::begin_takeover, std::move(evidence)), {}};
+    return {take_over(std::move(evidence)), {}};
+}
+
+OperatorAnswer DecisionMachine::switchover(Instant now) {
+    if (state_ == State::master) return refuse("this replica is master already");
+    if (state_ != State::silent)
+        return refuse(std::string("this replica is ") + to_string(state_) +
+                      ", not silent: use `understudy promote`");
+    if (switchover_since_) return refuse("a switchover is under way");
+    if (!agent_ || agent_->service == ServiceState::unknown)
+        return refuse("the agent does not know how to silence the service: start it with --service, or use "
+                      "`understudy promote`");
+    if (now >= links_silent_at()) return refuse("the agent is silent: use `understudy promote`");
+    switchover_since_ = now;
+    return {Action{Action::Kind::begin_switchover, observe(now, Cause::switchover)}, {}};
+}
+
+OperatorAnswer DecisionMachine::demote(Instant now) {
+    if (state_ != State::master) return refuse("this replica is not master");
+    return {back_to_silent(now, Cause::operator_request, Action::Kind::mute), {}};
+}
+
+OperatorAnswer DecisionMachine::set_maintenance(bool on, Instant now) {
+    maintenance_ = on;
+    if (on || state_ != State::faulted) return {};
+    return {back_to_silent(now, Cause::operator_request), {}};
 }
 
 std::optional<Instant> DecisionMachine::next_deadline() const {
-    if (state_ == State::master) return std::nullopt;
+    if (state_ != State::silent && state_ != State::suspect) return std::nullopt;
     const Instant watch_self = last_tick_ + settings_.heartbeat_interval;
     if (waiting_for_reading_) return std::min(last_tick_ + reading_recheck, watch_self);
+    if (held_) return std::min(last_tick_ + held_recheck, watch_self);
     if (state_ == State::suspect) return std::min(decision_due(), watch_self);
-    const Instant due = settings_.probe && !probe_sent_ ? probe_due() : silence_complete();
+    if (switchover_since_) return std::min(last_tick_ + reading_recheck, watch_self);
+    if (agent_gives_up()) return last_tick_;
+    const bool asks = (settings_.probe || settings_.witness) && !probe_sent_;
+    const Instant due = asks ? probe_due() : silence_complete();
     if (due > last_tick_) return std::min(due, watch_self);
-    return may_decide() ? last_tick_ : watch_self;
+    return was_ever_heard() ? last_tick_ : watch_self;
 }
 
 Evidence DecisionMachine::observe(Instant now, Cause cause) const {
-    const auto silence = [now](const Source& source, Duration deadline) {
+    const auto since = [now](Instant then) { return std::max(now - then, Duration::zero()); };
+    const auto silence = [&](const Source& source, Duration deadline) {
         Silence result{.lasted = {}, .deadline = deadline};
-        if (source.heard) result.lasted = std::max(now - *source.heard, Duration::zero());
+        if (source.heard) result.lasted = since(*source.heard);
         return result;
     };
-    Evidence evidence{.cause = cause,
-                      .at = now,
-                      .links = {},
-                      .tap = silence(tap_, settings_.effective_tap_deadline()),
-                      .unanswered_probe = {},
-                      .forced = false,
-                      .lateness = {}};
-    if (probe_sent_) evidence.unanswered_probe = std::max(now - *probe_sent_, Duration::zero());
+    Evidence evidence;
+    evidence.cause = cause;
+    evidence.at = now;
+    evidence.tap = silence(tap_, settings_.effective_tap_deadline());
+    evidence.agent = agent_;
+    if (probe_sent_) evidence.unanswered_probe = since(*probe_sent_);
+    if (unanswered_since_) evidence.unanswered_request = since(*unanswered_since_);
     for (const Source& link : links_)
         evidence.links.push_back(silence(link, settings_.heartbeat_deadline()));
     return evidence;
 }
 
-Action DecisionMachine::become(State state, Action::Kind kind, Evidence evidence) {
-    state_ = state;
-    if (kind == Action::Kind::enter_suspect) ++counters_.suspected;
-    if (kind == Action::Kind::return_to_silent) ++counters_.returned_to_silent;
-    return {kind, std::move(evidence)};
+Action DecisionMachine::suspect(Instant now, Cause cause, Duration confirm) {
+    state_ = State::suspect;
+    suspicion_ = cause;
+    suspect_since_ = now;
+    confirmed_at_ = now + confirm;
+    ++counters_.suspected;
+    return {Action::Kind::enter_suspect, observe(now, cause)};
+}
+
+Action DecisionMachine::fence(Evidence evidence) {
+    state_ = State::fencing;
+    suspicion_ = evidence.cause;
+    ++counters_.fences;
+    return {Action::Kind::begin_fence, std::move(evidence)};
+}
+
+Action DecisionMachine::take_over(Evidence evidence) {
+    state_ = State::master;
+    committed_ = false;
+    reasserted_at_.reset();
+    switchover_since_.reset();
+    return {Action::Kind::begin_takeover, std::move(evidence)};
+}
+
+// Counting starts anew: what led here is spent.
+Action DecisionMachine::back_to_silent(Instant now, Cause cause, Action::Kind kind) {
+    const bool served = state_ == State::master || state_ == State::faulted;
+    state_ = State::silent;
+    ++counters_.returned_to_silent;
+    Action action{kind, observe(now, cause)};
+    if (served) {
+        for (Source& link : links_)
+            link.counted_from = std::max(link.counted_from, now);
+        tap_.counted_from = std::max(tap_.counted_from, now);
+        probe_sent_.reset();
+        word_spent_ = true;
+        last_tick_ = std::max(last_tick_, now);
+    }
+    return action;
+}
+
+OperatorAnswer DecisionMachine::refuse(std::string why) {
+    ++counters_.operator_refused;
+    return {std::nullopt, std::move(why)};
 }
 
 }  // namespace understudy::failover

@@ -6,13 +6,12 @@
 #include <array>
 #include <charconv>
 #include <utility>
-#include <variant>
 
 #include <sodium.h>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "failover/datagram.hh"
+#include "failover/session.hh"
 
 namespace understudy::failover {
 
@@ -24,6 +23,10 @@ namespace {
 
 // Most datagrams taken from one socket before other handlers get their turn.
 constexpr std::size_t receive_burst = 64;
+// Room for a flood to wait in while the heartbeats among it are picked out.
+constexpr int receive_buffer_bytes = 1 << 20;
+// The kernel charges a datagram at least this much of the room.
+constexpr std::size_t least_charge_bytes = 512;
 
 udp::endpoint parse_endpoint(std::string_view text) {
     const auto fail = [text]() {
@@ -55,6 +58,24 @@ Links::Settings link_settings(const HeartbeatSettings& settings) {
     return {.links = settings.links.size(),
             .interval = settings.interval,
             .deadline = settings.interval * settings.misses};
+}
+
+KeyRing key_ring(const HeartbeatSettings& settings) {
+    KeyRing keys;
+    if (settings.key) keys.add(*settings.key, monotonic_now(), settings.key_overlap);
+    return keys;
+}
+
+// Returns how many datagrams can wait at most. Without the privilege the buffer is as large as allowed.
+std::size_t enlarge_receive_buffer(int descriptor) {
+    if (::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer_bytes,
+                     sizeof receive_buffer_bytes) != 0)
+        (void)::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes,
+                           sizeof receive_buffer_bytes);
+    int granted = 0;
+    socklen_t length = sizeof granted;
+    (void)::getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &granted, &length);
+    return static_cast<std::size_t>(granted) / least_charge_bytes + 1;
 }
 
 void check(const HeartbeatSettings& settings) {
@@ -108,12 +129,19 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         // False after a socket error, until the next interval: a dead interface must not keep the loop busy.
         bool waiting = false;
         bool alive = false;
+        // Datagrams that can wait at most.
+        std::size_t capacity = 0;
+        // All that arrived before was read.
+        Instant read_until{};
+        // Once `sweep_left` more datagrams are read, all that arrived before `sweep_from` is.
+        Instant sweep_from{};
+        std::size_t sweep_left = 0;
     };
 
     HeartbeatSettings settings;
     SignOfLife on_sign_of_life;
     LinkChange on_link_change;
-    Links links;
+    Session session;
     std::vector<Socket> sockets;
     asio::steady_timer timer;
     bool running = false;
@@ -123,7 +151,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         : settings(wanted),
           on_sign_of_life(std::move(sign_of_life)),
           on_link_change(std::move(link_change)),
-          links(link_settings(wanted), unpredictable),
+          session(link_settings(wanted), wanted.role, key_ring(wanted), unpredictable),
           timer(io) {
         for (std::size_t i = 0; i < settings.links.size(); ++i)
             open(io, i);
@@ -150,7 +178,8 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         check("bind");
         socket.non_blocking(true, error);
         check("use");
-        sockets.push_back({.addressing = addressing, .socket = std::move(socket)});
+        const std::size_t capacity = enlarge_receive_buffer(socket.native_handle());
+        sockets.push_back({.addressing = addressing, .socket = std::move(socket), .capacity = capacity});
     }
 
     void start() {
@@ -173,8 +202,8 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
     void push() {
         for (std::size_t i = 0; i < sockets.size(); ++i) {
             wait(i);
-            note_alive(i, links.status(i, monotonic_now()).alive);
-            if (send(i, links.hello(i, monotonic_now()))) ++links.counters(i).hellos_sent;
+            note_alive(i, session.links().status(i, monotonic_now()).alive);
+            if (send(i, session.hello(i, monotonic_now()))) ++counters(i).hellos_sent;
         }
         const auto interval =
             std::chrono::duration_cast<std::chrono::steady_clock::duration>(settings.interval);
@@ -190,11 +219,13 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
             on_link_change(index, alive);
     }
 
-    bool send(std::size_t index, const proto::v1::Heartbeat& message) {
+    LinkCounters& counters(std::size_t index) { return session.links().counters(index); }
+
+    bool send(std::size_t index, const std::string& bytes) {
         Socket& link = sockets[index];
         error_code error;
-        link.socket.send_to(asio::buffer(encode_datagram(message)), link.addressing.peer, 0, error);
-        if (error) ++links.counters(index).send_failures;
+        link.socket.send_to(asio::buffer(bytes), link.addressing.peer, 0, error);
+        if (error) ++counters(index).send_failures;
         return !error;
     }
 
@@ -205,63 +236,61 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         link.socket.async_wait(udp::socket::wait_read, [self = shared_from_this(), index](error_code error) {
             self->sockets[index].waiting = false;
             if (error || !self->running) return;
-            if (self->receive(index) != Read::failed) self->wait(index);
+            if (self->receive(index)) self->wait(index);
         });
     }
 
-    enum class Read : std::uint8_t { all, some, failed };
-
-    Read receive(std::size_t index) {
+    // False when the socket failed.
+    bool receive(std::size_t index) {
         Socket& link = sockets[index];
+        const Instant now = monotonic_now();
+        if (link.sweep_left == 0) begin_sweep(link, now);
         for (std::size_t i = 0; i < receive_burst && running; ++i) {
             // One byte more than a heartbeat may have, so that a longer one is seen to be longer.
             std::array<char, max_heartbeat_bytes + 1> buffer;
             udp::endpoint sender;
             error_code error;
             const std::size_t length = link.socket.receive_from(asio::buffer(buffer), sender, 0, error);
-            if (error == asio::error::would_block || error == asio::error::try_again) return Read::all;
             if (error) {
-                ++links.counters(index).receive_errors;
-                return Read::failed;
+                // A socket that fails has nothing to read either.
+                link.read_until = now;
+                link.sweep_left = 0;
+                if (error == asio::error::would_block || error == asio::error::try_again) return true;
+                ++counters(index).receive_errors;
+                return false;
             }
             take(index, sender, {buffer.data(), length});
+            if (--link.sweep_left == 0) {
+                link.read_until = link.sweep_from;
+                begin_sweep(link, now);
+            }
         }
-        return Read::some;
+        return true;
+    }
+
+    static void begin_sweep(Socket& link, Instant now) {
+        link.sweep_from = now;
+        link.sweep_left = link.capacity;
     }
 
     Instant read_all() {
         Instant until = monotonic_now();
-        for (std::size_t i = 0; i < sockets.size() && running; ++i)
-            // A socket that fails has nothing to read.
-            if (receive(i) == Read::some) until = Instant{};
+        for (std::size_t i = 0; i < sockets.size() && running; ++i) {
+            (void)receive(i);
+            until = std::min(until, sockets[i].read_until);
+        }
         return until;
     }
 
     void take(std::size_t index, const udp::endpoint& sender, std::string_view bytes) {
-        LinkCounters& counters = links.counters(index);
         if (sender != sockets[index].addressing.peer) {
-            ++counters.refused_not_from_peer;
-            return;
-        }
-        const auto decoded = decode_datagram(bytes);
-        if (const auto* refusal = std::get_if<DatagramError>(&decoded)) {
-            switch (*refusal) {
-                case DatagramError::oversized:
-                    ++counters.refused_oversized;
-                    return;
-                case DatagramError::malformed:
-                    ++counters.refused_malformed;
-                    return;
-                case DatagramError::unknown_version:
-                    ++counters.refused_unknown_version;
-                    return;
-            }
+            ++counters(index).refused_not_from_peer;
             return;
         }
         const Instant now = monotonic_now();
-        const Links::Received received = links.receive(index, std::get<proto::v1::Heartbeat>(decoded), now);
-        if (received.reply && send(index, *received.reply)) ++counters.acks_sent;
-        if (received.acceptance != Acceptance::sign_of_life) return;
+        const Session::Taken taken = session.take(index, bytes, now);
+        if (!taken.reply.empty() && send(index, taken.reply)) ++counters(index).acks_sent;
+        if (!taken.sign_of_life) return;
         note_alive(index, true);
         if (on_sign_of_life) on_sign_of_life(index, now);
     }
@@ -294,11 +323,23 @@ const HeartbeatSettings& HeartbeatService::settings() const {
 }
 
 LinkStatus HeartbeatService::status(std::size_t link) const {
-    return impl_->links.status(link, monotonic_now());
+    return impl_->session.links().status(link, monotonic_now());
 }
 
 std::optional<Duration> HeartbeatService::peer_interval() const {
-    return impl_->links.peer_interval();
+    return impl_->session.links().peer_interval();
+}
+
+bool HeartbeatService::rekey(const HeartbeatKey& key) {
+    KeyRing& keys = impl_->session.keys();
+    if (keys.empty()) throw std::logic_error("links that began without a key are given one");
+    return keys.add(key, monotonic_now(), impl_->settings.key_overlap);
+}
+
+std::optional<KeyId> HeartbeatService::newest_key() const {
+    const KeyRing& keys = impl_->session.keys();
+    if (keys.empty()) return std::nullopt;
+    return keys.newest().id();
 }
 
 udp::endpoint HeartbeatService::local_endpoint(std::size_t link) const {

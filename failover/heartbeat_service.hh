@@ -15,6 +15,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
 
+#include "failover/heartbeat_key.hh"
 #include "failover/links.hh"
 #include "failover/time.hh"
 
@@ -39,6 +40,11 @@ struct HeartbeatSettings {
     std::vector<LinkAddressing> links;
     Duration interval = std::chrono::seconds(1);
     std::uint32_t misses = 3;
+    Role role = Role::replica;
+    // Nothing: messages are not authenticated.
+    std::optional<HeartbeatKey> key;
+    // How long a key is accepted after another replaced it.
+    Duration key_overlap = std::chrono::minutes(1);
 
     static constexpr std::size_t max_links = 16;
 };
@@ -69,9 +75,15 @@ class HeartbeatService {
     // Sends the first Hellos and goes on by itself.
     void start();
     // Reads what waits on every link now, whether or not the io_context got round to it, and reports it.
-    // Returns until when all that arrived was read; the beginning of time when one link has more than is read
-    // at once.
+    // Returns until when all that arrived was read. It goes on rising while more arrives than is read at
+    // once: a queue is known to be read up to an instant when as many datagrams as it can hold were read
+    // since.
     Instant read_all();
+    // `key` is the newest from here on, and the one before it is accepted for the overlap. Both ends may do
+    // it in any order. False when it is the newest already. Not on links that began without a key.
+    bool rekey(const HeartbeatKey& key);
+    // Nothing: messages are not authenticated.
+    std::optional<KeyId> newest_key() const;
     // Closes the sockets; nothing is sent or reported afterwards.
     void stop();
 

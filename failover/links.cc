@@ -14,6 +14,8 @@ constexpr std::array link_counters{
                     "well-formed Hello messages of the peer"},
     LinkCounterInfo{&LinkCounters::acks_received, "acks_received",
                     "well-formed HelloAck messages of the peer"},
+    LinkCounterInfo{&LinkCounters::unknown_kinds_received, "unknown_kinds_received",
+                    "messages of a kind that only a later version knows"},
     LinkCounterInfo{&LinkCounters::signs_of_life, "signs_of_life",
                     "messages that proved that the peer lives"},
     LinkCounterInfo{&LinkCounters::receive_errors, "receive_errors", "errors that the socket reported"},
@@ -24,13 +26,30 @@ constexpr std::array link_counters{
     LinkCounterInfo{&LinkCounters::refused_malformed, "refused_malformed", "datagrams that are no heartbeat"},
     LinkCounterInfo{&LinkCounters::refused_unknown_version, "refused_unknown_version",
                     "heartbeats of a version that this program does not know"},
+    LinkCounterInfo{&LinkCounters::refused_unauthenticated, "refused_unauthenticated",
+                    "datagrams without an authentication code"},
+    LinkCounterInfo{&LinkCounters::refused_unknown_key, "refused_unknown_key",
+                    "datagrams authenticated by a key that is not held, or not any more"},
+    LinkCounterInfo{&LinkCounters::refused_forged, "refused_forged",
+                    "datagrams whose authentication code is wrong"},
     LinkCounterInfo{&LinkCounters::refused_unconfirmed, "refused_unconfirmed",
                     "messages of a peer that has not heard us yet"},
     LinkCounterInfo{&LinkCounters::refused_stale_nonce, "refused_stale_nonce",
                     "messages that answer an earlier nonce of ours"},
     LinkCounterInfo{&LinkCounters::refused_replayed, "refused_replayed", "messages that were seen before"},
+    LinkCounterInfo{&LinkCounters::unanswered_unproven, "unanswered_unproven",
+                    "Hello messages that proved nothing and came too soon after another to be answered"},
 };
 static_assert(link_counters.size() * sizeof(std::uint64_t) == sizeof(LinkCounters));
+
+// A Hello that proves nothing may be a recorded one: a flood of them draws no flood of answers. Whoever lives
+// and was not answered learns our nonce from our next Hello.
+constexpr Duration unproven_spacing = std::chrono::milliseconds(10);
+
+std::uint64_t& received_counter(LinkCounters& counters, const proto::v1::Heartbeat& message) {
+    if (message.has_hello()) return counters.hellos_received;
+    return message.has_hello_ack() ? counters.acks_received : counters.unknown_kinds_received;
+}
 
 }  // namespace
 
@@ -88,7 +107,7 @@ proto::v1::Heartbeat Links::hello(std::size_t index, Instant now) {
 
 Links::Received Links::receive(std::size_t index, const proto::v1::Heartbeat& message, Instant now) {
     Link& link = links_.at(index);
-    ++(message.has_hello() ? link.counters.hellos_received : link.counters.acks_received);
+    ++received_counter(link.counters, message);
     Received received{.acceptance = judge(message), .reply = {}};
     switch (received.acceptance) {
         case Acceptance::sign_of_life:
@@ -96,7 +115,7 @@ Links::Received Links::receive(std::size_t index, const proto::v1::Heartbeat& me
             link.heard = now;
             if (message.has_hello())
                 peer_interval_ = std::chrono::microseconds(message.hello().interval_us());
-            else
+            else if (message.has_hello_ack())
                 sample_round_trip(link, message.hello_ack().acknowledged_counter(), now);
             break;
         case Acceptance::unconfirmed:
@@ -111,11 +130,22 @@ Links::Received Links::receive(std::size_t index, const proto::v1::Heartbeat& me
     }
     // A Hello that proves nothing is answered as well: the answer is how its sender learns our nonce. The
     // nonce echoed is that of the very Hello, so that a recorded one cannot displace what a live peer said.
-    if (message.has_hello()) {
+    if (message.has_hello() && answers(link, received.acceptance, now)) {
         received.reply = compose(message.nonce());
         received.reply->mutable_hello_ack()->set_acknowledged_counter(message.counter());
     }
     return received;
+}
+
+bool Links::answers(Link& link, Acceptance acceptance, Instant now) const {
+    if (acceptance == Acceptance::sign_of_life) return true;
+    if (link.answered_unproven &&
+        now - *link.answered_unproven < std::min(unproven_spacing, settings_.interval / 2)) {
+        ++link.counters.unanswered_unproven;
+        return false;
+    }
+    link.answered_unproven = now;
+    return true;
 }
 
 Acceptance Links::judge(const proto::v1::Heartbeat& message) {

@@ -27,15 +27,20 @@ struct LinkCounters {
     std::uint64_t send_failures = 0;
     std::uint64_t hellos_received = 0;
     std::uint64_t acks_received = 0;
+    std::uint64_t unknown_kinds_received = 0;
     std::uint64_t signs_of_life = 0;
     std::uint64_t receive_errors = 0;
     std::uint64_t refused_not_from_peer = 0;
     std::uint64_t refused_oversized = 0;
     std::uint64_t refused_malformed = 0;
     std::uint64_t refused_unknown_version = 0;
+    std::uint64_t refused_unauthenticated = 0;
+    std::uint64_t refused_unknown_key = 0;
+    std::uint64_t refused_forged = 0;
     std::uint64_t refused_unconfirmed = 0;
     std::uint64_t refused_stale_nonce = 0;
     std::uint64_t refused_replayed = 0;
+    std::uint64_t unanswered_unproven = 0;
 };
 
 struct LinkCounterInfo {
@@ -96,7 +101,8 @@ class Links {
 
     // The next Hello for `link`, sent at `now`.
     proto::v1::Heartbeat hello(std::size_t link, Instant now);
-    // Judges a well-formed message that came from the peer's address on `link` at `now`.
+    // Judges a well-formed message, of a known kind or not, that came from the peer's address on `link` at
+    // `now`.
     Received receive(std::size_t link, const proto::v1::Heartbeat& message, Instant now);
 
     std::size_t size() const { return links_.size(); }
@@ -118,12 +124,15 @@ class Links {
         std::optional<Duration> rtt;
         std::optional<Duration> last_rtt;
         Duration jitter{};
+        // When a Hello that proved nothing was last answered.
+        std::optional<Instant> answered_unproven;
         std::array<SentHello, remembered_hellos> sent;
         std::size_t sent_count = 0;
         LinkCounters counters;
     };
 
     Acceptance judge(const proto::v1::Heartbeat& message);
+    bool answers(Link& link, Acceptance acceptance, Instant now) const;
     void meet_incarnation(std::uint64_t incarnation);
     void sample_round_trip(Link& link, std::uint64_t counter, Instant now);
     proto::v1::Heartbeat compose(std::uint64_t echoed_nonce);

@@ -88,7 +88,7 @@ void Watcher::probe_answered(Instant at) {
 
 std::optional<std::string> Watcher::promote(bool force) {
     impl_->look();
-    PromoteAnswer answer = impl_->machine.promote(monotonic_now(), force);
+    OperatorAnswer answer = impl_->machine.promote(monotonic_now(), force);
     if (!impl_->act(answer.action)) return std::move(answer.refusal);
     impl_->timer.cancel();
     return std::nullopt;

@@ -5,14 +5,16 @@
 #include "shadow_app/discard.hh"
 #include "shadow_app/echo.hh"
 #include "shadow_app/ticker.hh"
+#include "shadow_app/udp_echo.hh"
 
 namespace understudy::shadow_app {
 namespace {
 
-using Factory = std::unique_ptr<Application> (*)();
+template <typename Base>
+using Factory = std::unique_ptr<Base> (*)();
 
-template <typename T>
-std::unique_ptr<Application> make() {
+template <typename Base, typename T>
+std::unique_ptr<Base> make() {
     return std::make_unique<T>();
 }
 
@@ -21,7 +23,29 @@ constexpr std::array<ApplicationInfo, 3> infos{{
     {"echo", "sends back what it receives (RFC 862)"},
     {"ticker", "sends numbered lines on a schedule after \"subscribe INTERVAL_US BYTES\""},
 }};
-constexpr std::array<Factory, infos.size()> factories{make<Discard>, make<Echo>, make<Ticker>};
+constexpr std::array<Factory<Application>, infos.size()> factories{
+    make<Application, Discard>, make<Application, Echo>, make<Application, Ticker>};
+
+constexpr std::array<ApplicationInfo, 1> datagram_infos{{
+    {"udp-echo", "sends back every datagram (RFC 862)"},
+}};
+constexpr std::array<Factory<DatagramApplication>, datagram_infos.size()> datagram_factories{
+    make<DatagramApplication, UdpEcho>};
+
+template <typename Base>
+std::unique_ptr<Base> make_named(std::span<const ApplicationInfo> infos_of,
+                                 std::span<const Factory<Base>> factories_of, std::string_view name) {
+    for (std::size_t i = 0; i < infos_of.size(); ++i)
+        if (infos_of[i].name == name) return factories_of[i]();
+    return nullptr;
+}
+
+std::string names_of(std::span<const ApplicationInfo> infos_of) {
+    std::string names;
+    for (const ApplicationInfo& info : infos_of)
+        names.append(names.empty() ? "" : ", ").append(info.name);
+    return names;
+}
 
 }  // namespace
 
@@ -30,16 +54,23 @@ std::span<const ApplicationInfo> applications() {
 }
 
 std::unique_ptr<Application> make_application(std::string_view name) {
-    for (std::size_t i = 0; i < infos.size(); ++i)
-        if (infos[i].name == name) return factories[i]();
-    return nullptr;
+    return make_named<Application>(infos, factories, name);
 }
 
 std::string application_names() {
-    std::string names;
-    for (const ApplicationInfo& info : infos)
-        names.append(names.empty() ? "" : ", ").append(info.name);
-    return names;
+    return names_of(infos);
+}
+
+std::span<const ApplicationInfo> datagram_applications() {
+    return datagram_infos;
+}
+
+std::unique_ptr<DatagramApplication> make_datagram_application(std::string_view name) {
+    return make_named<DatagramApplication>(datagram_infos, datagram_factories, name);
+}
+
+std::string datagram_application_names() {
+    return names_of(datagram_infos);
 }
 
 }  // namespace understudy::shadow_app

@@ -40,12 +40,36 @@ class StackHost::Hosted final : public Connection {
     const Endpoint client_;
 };
 
+class StackHost::HostedDatagrams final : public DatagramService {
+  public:
+    HostedDatagrams(StackHost& owner, const Endpoint& endpoint, DatagramApplication& served_by)
+        : application(served_by), host_(owner), endpoint_(endpoint) {}
+
+    bool send(const Endpoint& client, std::span<const std::byte> bytes) override {
+        const bool taken = host_.stack_->send_datagram(endpoint_, client, bytes, host_.now_);
+        ++(taken ? host_.counters_.datagrams_sent : host_.counters_.datagrams_refused);
+        return taken;
+    }
+    const Endpoint& endpoint() const override { return endpoint_; }
+
+    DatagramApplication& application;
+
+  private:
+    StackHost& host_;
+    const Endpoint endpoint_;
+};
+
 StackHost::StackHost() = default;
 StackHost::~StackHost() = default;
 
 void StackHost::serve(const Endpoint& service, Application& application) {
     assert(stack_ == nullptr);
     services_[service] = &application;
+}
+
+void StackHost::serve_datagrams(const Endpoint& service, DatagramApplication& application) {
+    assert(stack_ == nullptr);
+    datagram_services_[service] = std::make_unique<HostedDatagrams>(*this, service, application);
 }
 
 void StackHost::attach(stack::Stack& stack) {
@@ -143,6 +167,20 @@ void StackHost::writable(ConnectionId id) {
 
 void StackHost::closed(ConnectionId id, CloseReason reason) {
     raise({EventKind::closed, id, reason});
+}
+
+void StackHost::datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) {
+    assert(!in_application_);  // datagrams come with frames, never inside a call of an application
+    const auto found = datagram_services_.find(service);
+    if (found == datagram_services_.end()) {
+        ++counters_.datagrams_no_application;
+        return;
+    }
+    ++counters_.datagrams_received;
+    in_application_ = true;
+    found->second->application.received(*found->second, client, bytes);
+    in_application_ = false;
+    run_waiting_events();
 }
 
 void StackHost::seeded(const stack::SeedRecord& record) {

@@ -1,4 +1,5 @@
-// Runs Applications on a Stack: hears the stack's events, owns the Connection objects, keeps the timers.
+// Runs Applications and DatagramApplications on a Stack: hears the stack's events, owns the Connection
+// objects, keeps the timers.
 //
 // The application never finds itself called from inside one of its own calls. An event that the stack raises
 // while the application runs (closed() from within abort(), writable() from within write()) waits until the
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "shadow_app/application.hh"
+#include "shadow_app/datagram_application.hh"
 #include "shadow_app/timer_set.hh"
 #include "stack/interfaces.hh"
 #include "stack/stack.hh"
@@ -38,6 +40,10 @@ struct HostCounters {
     std::uint64_t bytes_received = 0;          // taken by the applications
     std::uint64_t bytes_written = 0;           // taken from the applications
     std::uint64_t refused_no_application = 0;  // connections of an endpoint that serve() never named; aborted
+    std::uint64_t datagrams_received = 0;      // given to the applications
+    std::uint64_t datagrams_sent = 0;          // taken from the applications, while silent as well
+    std::uint64_t datagrams_refused = 0;       // of the applications; the stack says why
+    std::uint64_t datagrams_no_application = 0;  // for an endpoint that serve_datagrams() never named
 };
 
 class StackHost final : public stack::ConnectionEvents {
@@ -51,6 +57,8 @@ class StackHost final : public stack::ConnectionEvents {
 
     // Connections of `service` go to `application`, which must outlive the host. Call it before attach().
     void serve(const Endpoint& service, Application& application);
+    // The same for datagrams: an endpoint may be served over both.
+    void serve_datagrams(const Endpoint& service, DatagramApplication& application);
     // Names the stack; once, before the first call below. The stack must outlive the last call.
     void attach(stack::Stack& stack);
     // `observer` is called for every connection that the stack seeds, on the stack's core.
@@ -83,10 +91,12 @@ class StackHost final : public stack::ConnectionEvents {
     void peer_closed(ConnectionId id) override;
     void writable(ConnectionId id) override;
     void closed(ConnectionId id, CloseReason reason) override;
+    void datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) override;
     void seeded(const stack::SeedRecord& record) override;
 
   private:
     class Hosted;
+    class HostedDatagrams;
     enum class EventKind : std::uint8_t { peer_closed, writable, closed };
     struct Event {
         EventKind kind;
@@ -107,6 +117,7 @@ class StackHost final : public stack::ConnectionEvents {
     void request_resume(Hosted& connection);
 
     std::map<Endpoint, Application*> services_;
+    std::map<Endpoint, std::unique_ptr<HostedDatagrams>> datagram_services_;
     stack::Stack* stack_ = nullptr;
     SeedObserver seed_observer_;
     Instant now_{};

@@ -13,44 +13,43 @@ constexpr std::uint32_t smallest_ring = 256;
 void ByteQueue::push(std::span<const std::byte> bytes) {
     if (bytes.empty()) return;
     const auto count = static_cast<std::uint32_t>(bytes.size());
-    if (size_ + count > capacity_) grow(size_ + count);
-    const std::uint32_t tail = (head_ + size_) & (capacity_ - 1);
-    const std::uint32_t first = std::min(count, capacity_ - tail);
-    std::memcpy(ring_.get() + tail, bytes.data(), first);
-    std::memcpy(ring_.get(), bytes.data() + first, count - first);
-    size_ += count;
+    if (ring_ == nullptr || ring_->size + count > ring_->capacity) grow(size() + count);
+    Ring& ring = *ring_;
+    const std::uint32_t tail = (ring.head + ring.size) & (ring.capacity - 1);
+    const std::uint32_t first = std::min(count, ring.capacity - tail);
+    std::memcpy(ring.bytes() + tail, bytes.data(), first);
+    std::memcpy(ring.bytes(), bytes.data() + first, count - first);
+    ring.size += count;
 }
 
 void ByteQueue::pop(std::uint32_t count) {
-    assert(count <= size_);
-    size_ -= count;
-    if (size_ == 0)
-        clear();
-    else
-        head_ = (head_ + count) & (capacity_ - 1);
+    assert(count <= size());
+    if (count == size()) return clear();
+    ring_->size -= count;
+    ring_->head = (ring_->head + count) & (ring_->capacity - 1);
 }
 
 void ByteQueue::clear() {
     ring_.reset();
-    capacity_ = head_ = size_ = 0;
 }
 
 std::array<std::span<const std::byte>, 2> ByteQueue::view(std::uint32_t offset, std::uint32_t length) const {
-    if (offset >= size_) return {};
-    length = std::min(length, size_ - offset);
-    const std::uint32_t start = (head_ + offset) & (capacity_ - 1);
-    const std::uint32_t first = std::min(length, capacity_ - start);
-    return {std::span(ring_.get() + start, first), std::span(ring_.get(), length - first)};
+    if (offset >= size()) return {};
+    Ring& ring = *ring_;
+    length = std::min(length, ring.size - offset);
+    const std::uint32_t start = (ring.head + offset) & (ring.capacity - 1);
+    const std::uint32_t first = std::min(length, ring.capacity - start);
+    return {std::span(ring.bytes() + start, first), std::span(ring.bytes(), length - first)};
 }
 
 void ByteQueue::copy(std::uint32_t offset, std::span<std::byte> out) const {
-    assert(offset + out.size() <= size_);
+    assert(offset + out.size() <= size());
     const auto [first, second] = view(offset, static_cast<std::uint32_t>(out.size()));
     std::copy(second.begin(), second.end(), std::copy(first.begin(), first.end(), out.begin()));
 }
 
 std::size_t ByteQueue::mismatch(std::uint32_t offset, std::span<const std::byte> bytes) const {
-    assert(offset + bytes.size() <= size_);
+    assert(offset + bytes.size() <= size());
     std::size_t at = 0;
     for (const auto& piece : view(offset, static_cast<std::uint32_t>(bytes.size()))) {
         const auto [mine, theirs] =
@@ -63,11 +62,11 @@ std::size_t ByteQueue::mismatch(std::uint32_t offset, std::span<const std::byte>
 
 void ByteQueue::grow(std::uint32_t needed) {
     const std::uint32_t capacity = std::bit_ceil(std::max(needed, smallest_ring));
-    auto ring = std::make_unique_for_overwrite<std::byte[]>(capacity);
-    copy(0, std::span(ring.get(), size_));
-    ring_ = std::move(ring);
-    capacity_ = capacity;
-    head_ = 0;
+    std::unique_ptr<Ring, Free> larger(new (::operator new(sizeof(Ring) + capacity)) Ring);
+    larger->capacity = capacity;
+    larger->size = size();
+    copy(0, std::span(larger->bytes(), larger->size));
+    ring_ = std::move(larger);
 }
 
 }  // namespace understudy::stack

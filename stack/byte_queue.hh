@@ -5,14 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 
 namespace understudy::stack {
 
 class ByteQueue {
   public:
-    std::uint32_t size() const { return size_; }
-    bool empty() const { return size_ == 0; }
+    std::uint32_t size() const { return ring_ == nullptr ? 0 : ring_->size; }
+    bool empty() const { return ring_ == nullptr; }
 
     void push(std::span<const std::byte> bytes);
     // Drops the first `count` bytes, count <= size(); an empty queue gives its memory back.
@@ -28,12 +29,20 @@ class ByteQueue {
     std::size_t mismatch(std::uint32_t offset, std::span<const std::byte> bytes) const;
 
   private:
+    // Stands before its bytes: a queue without any is one pointer.
+    struct Ring {
+        std::uint32_t capacity = 0;  // a power of two
+        std::uint32_t head = 0;
+        std::uint32_t size = 0;  // never 0
+
+        std::byte* bytes() { return reinterpret_cast<std::byte*>(this + 1); }
+    };
+    struct Free {
+        void operator()(Ring* ring) const { ::operator delete(ring); }
+    };
     void grow(std::uint32_t needed);
 
-    std::unique_ptr<std::byte[]> ring_;
-    std::uint32_t capacity_ = 0;  // a power of two, or 0
-    std::uint32_t head_ = 0;
-    std::uint32_t size_ = 0;
+    std::unique_ptr<Ring, Free> ring_;
 };
 
 }  // namespace understudy::stack

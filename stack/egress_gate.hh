@@ -13,6 +13,7 @@ class EgressGate {
 
     bool is_open() const { return open_; }
     void open() { open_ = true; }
+    void close() { open_ = false; }
 
     // Room for a frame; empty when the gate is closed or there is no buffer, each of them counted.
     std::span<std::byte> reserve(std::size_t length) {
@@ -20,6 +21,12 @@ class EgressGate {
             ++counters_.withheld_frames;
             return {};
         }
+        const auto frame = sink_.reserve(length);
+        if (frame.empty()) ++counters_.drop_no_buffer;
+        return frame;
+    }
+    // The same for the one frame that may leave while the gate is closed: a probe of the primary (rules.md 15).
+    std::span<std::byte> reserve_probe(std::size_t length) {
         const auto frame = sink_.reserve(length);
         if (frame.empty()) ++counters_.drop_no_buffer;
         return frame;

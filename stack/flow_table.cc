@@ -12,7 +12,7 @@ constexpr std::size_t smallest_table = 1024;
 }  // namespace
 
 FlowTable::FlowTable(std::uint64_t secret, std::function<const FlowKey&(std::uint32_t)> key_of)
-    : secret_(secret), key_of_(std::move(key_of)), slots_(smallest_table) {}
+    : secret_(secret), key_of_(std::move(key_of)), slots_(smallest_table, empty) {}
 
 std::uint64_t FlowTable::hash(const FlowKey& key) const {
     std::array<std::uint64_t, 3> words;
@@ -23,9 +23,9 @@ std::uint64_t FlowTable::hash(const FlowKey& key) const {
 
 std::uint32_t FlowTable::probe(std::uint64_t hash, const FlowKey& key) const {
     for (std::size_t at = home(hash);; at = (at + 1) & (slots_.size() - 1)) {
-        const Slot& slot = slots_[at];
-        if (slot.index == none) return none;
-        if (slot.tag == tag(hash) && key_of_(slot.index) == key) return slot.index;
+        const Slot slot = slots_[at];
+        if (slot == empty) return none;
+        if (may_be(slot, hash) && key_of_(index_in(slot)) == key) return index_in(slot);
     }
 }
 
@@ -41,20 +41,21 @@ void FlowTable::find_burst(std::span<const FlowKey> keys, std::span<std::uint32_
         __builtin_prefetch(&slots_[home(hashes[i])]);
     }
     for (std::size_t i = 0; i < keys.size(); ++i) {
-        const Slot& slot = slots_[home(hashes[i])];
-        if (slot.index != none && slot.tag == tag(hashes[i])) __builtin_prefetch(&key_of_(slot.index));
+        const Slot slot = slots_[home(hashes[i])];
+        if (slot != empty && may_be(slot, hashes[i])) __builtin_prefetch(&key_of_(index_in(slot)));
     }
     for (std::size_t i = 0; i < keys.size(); ++i)
         found[i] = probe(hashes[i], keys[i]);
 }
 
 void FlowTable::insert(const FlowKey& key, std::uint32_t index) {
+    assert(index < max_flows);
     if ((size_ + 1) * 2 > slots_.size()) grow();
     const std::uint64_t h = hash(key);
     std::size_t at = home(h);
-    while (slots_[at].index != none)
+    while (slots_[at] != empty)
         at = (at + 1) & (slots_.size() - 1);
-    slots_[at] = {tag(h), index};
+    slots_[at] = slot_for(h, index);
     ++size_;
     ++version_;
 }
@@ -62,8 +63,8 @@ void FlowTable::insert(const FlowKey& key, std::uint32_t index) {
 std::size_t FlowTable::slot_of(const FlowKey& key) const {
     const std::uint64_t h = hash(key);
     std::size_t at = home(h);
-    while (slots_[at].index == none || slots_[at].tag != tag(h) || !(key_of_(slots_[at].index) == key)) {
-        assert(slots_[at].index != none);
+    while (slots_[at] == empty || !may_be(slots_[at], h) || !(key_of_(index_in(slots_[at])) == key)) {
+        assert(slots_[at] != empty);
         at = (at + 1) & (slots_.size() - 1);
     }
     return at;
@@ -74,26 +75,26 @@ void FlowTable::erase(const FlowKey& key) {
     std::size_t hole = slot_of(key);
     for (std::size_t at = hole;;) {
         at = (at + 1) & (slots_.size() - 1);
-        if (slots_[at].index == none) break;
-        const std::size_t wanted = home(hash(key_of_(slots_[at].index)));
+        if (slots_[at] == empty) break;
+        const std::size_t wanted = home(hash(key_of_(index_in(slots_[at]))));
         const std::size_t mask = slots_.size() - 1;
         if (((at - wanted) & mask) >= ((at - hole) & mask)) {
             slots_[hole] = slots_[at];
             hole = at;
         }
     }
-    slots_[hole] = Slot{};
+    slots_[hole] = empty;
     --size_;
     ++version_;
 }
 
 void FlowTable::grow() {
-    decltype(slots_) old(slots_.size() * 2);
+    decltype(slots_) old(slots_.size() * 2, empty);
     old.swap(slots_);
-    for (const Slot& slot : old) {
-        if (slot.index == none) continue;
-        std::size_t at = home(hash(key_of_(slot.index)));
-        while (slots_[at].index != none)
+    for (const Slot slot : old) {
+        if (slot == empty) continue;
+        std::size_t at = home(hash(key_of_(index_in(slot))));
+        while (slots_[at] != empty)
             at = (at + 1) & (slots_.size() - 1);
         slots_[at] = slot;
     }

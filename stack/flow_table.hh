@@ -27,10 +27,11 @@ static_assert(sizeof(FlowKey) == 24);
 class FlowTable {
   public:
     static constexpr std::uint32_t none = 0xffffffff;
+    static constexpr std::uint32_t max_flows = (1 << 24) - 1;  // an index takes 24 bits
     static constexpr std::size_t max_burst = 64;
 
     // `secret` keys the hash, so that no client can choose colliding ports. `key_of` gives the key of an
-    // index; the table itself keeps only a tag of it.
+    // index, which is below max_flows; the table itself keeps only a tag of it.
     FlowTable(std::uint64_t secret, std::function<const FlowKey&(std::uint32_t)> key_of);
 
     std::uint32_t find(const FlowKey& key) const;
@@ -45,16 +46,22 @@ class FlowTable {
     std::uint64_t version() const { return version_; }
 
   private:
-    struct Slot {
-        std::uint32_t tag = 0;
-        std::uint32_t index = none;
-    };
+    // An index with eight bits of the hash above it: a lookup of another flow seldom reads a key, and a cache
+    // line holds sixteen.
+    using Slot = std::uint32_t;
+    static constexpr std::uint32_t index_mask = 0xffffff;
+    static constexpr Slot empty = none;
+    static Slot slot_for(std::uint64_t hash, std::uint32_t index) { return tag(hash) | index; }
+    static std::uint32_t index_in(Slot slot) { return slot & index_mask; }
+    static bool may_be(Slot slot, std::uint64_t hash) { return (slot & ~index_mask) == tag(hash); }
 
     std::uint64_t hash(const FlowKey& key) const;
     std::size_t home(std::uint64_t hash) const {
         return static_cast<std::size_t>(hash) & (slots_.size() - 1);
     }
-    static std::uint32_t tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
+    static std::uint32_t tag(std::uint64_t hash) {
+        return static_cast<std::uint32_t>(hash >> 32) & ~index_mask;
+    }
     std::uint32_t probe(std::uint64_t hash, const FlowKey& key) const;
     std::size_t slot_of(const FlowKey& key) const;
     void grow();

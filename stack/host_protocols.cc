@@ -4,8 +4,6 @@
 
 #include "stack/wire/icmp.hh"
 #include "stack/wire/icmp6.hh"
-#include "stack/wire/ipv4.hh"
-#include "stack/wire/ipv6.hh"
 
 namespace understudy::stack {
 
@@ -24,93 +22,52 @@ void HostProtocols::on_arp(wire::Bytes bytes) {
 }
 
 void HostProtocols::send_arp(const LinkAddress& destination, const wire::ArpPacket& arp) {
-    const auto frame = core_.gate.reserve(wire::ethernet_header_length + wire::arp_length);
-    if (frame.empty()) return;
-    wire::write_ethernet(frame, {destination, core_.settings.link_address, wire::EtherType::arp});
-    wire::write_arp(frame.subspan(wire::ethernet_header_length), arp);
+    const auto packet = core_.begin_frame(destination, wire::EtherType::arp, wire::arp_length);
+    if (packet.empty()) return;
+    wire::write_arp(packet, arp);
     core_.gate.commit();
 }
 
-void HostProtocols::on_icmp(const IpPacket& packet) {
-    if (!wire::is_valid_icmp(packet.payload)) {
+void HostProtocols::on_icmp(const IpPacket& packet, Source source) {
+    const bool v4 = packet.header.source.is_v4();
+    if (v4 != (packet.header.protocol == wire::IpProtocol::icmp)) {
+        ++core_.counters.drop_ip_protocol;
+        return;
+    }
+    const bool valid =
+        v4 ? wire::is_valid_icmp(packet.payload)
+           : wire::is_valid_icmp6(packet.payload, packet.header.source, packet.header.destination);
+    if (!valid) {
         ++core_.counters.drop_malformed_icmp;
         return;
     }
+    if (ip::IcmpErrors::is_error(packet)) return errors.receive(packet, source);
     const std::uint8_t type = wire::load8(packet.payload.data());
-    if (type == wire::icmp_unreachable || type == wire::icmp_time_exceeded)
-        return on_error(packet.payload, false);
-    if (type != wire::icmp_echo_request) {
+    if (source != Source::service) {
+        ++core_.counters.drop_icmp_type;
+    } else if (type == (v4 ? wire::icmp_echo_request : wire::icmp6_echo_request)) {
+        if (core_.local_address_index(packet.header.destination))
+            echo(packet);
+        else
+            ++core_.counters.drop_not_ours;
+    } else if (!v4) {
+        on_icmp6(packet, type);
+    } else {
+        ++core_.counters.drop_icmp_type;
+    }
+}
+
+void HostProtocols::on_icmp6(const IpPacket& packet, std::uint8_t type) {
+    if (type != wire::icmp6_neighbour_solicitation) {
         ++core_.counters.drop_icmp_type;
         return;
     }
-    echo(packet);
-}
-
-void HostProtocols::on_icmp6(const IpPacket& packet) {
-    if (packet.header.source.is_v4() ||
-        !wire::is_valid_icmp6(packet.payload, packet.header.source, packet.header.destination)) {
-        ++core_.counters.drop_malformed_icmp;
+    // RFC 6980 5: never in fragments.
+    if (packet.reassembled) {
+        ++core_.counters.drop_malformed_neighbour;
         return;
     }
-    switch (wire::load8(packet.payload.data())) {
-        case wire::icmp6_neighbour_solicitation:
-            return on_solicitation(packet);
-        case wire::icmp6_echo_request:
-            if (core_.local_address_index(packet.header.destination)) return echo(packet);
-            ++core_.counters.drop_not_ours;
-            return;
-        case wire::icmp6_unreachable:
-        case wire::icmp6_packet_too_big:
-        case wire::icmp6_time_exceeded:
-            return on_error(packet.payload, true);
-        default:
-            ++core_.counters.drop_icmp_type;
-    }
-}
-
-// The message quotes the IP header of what it is about and at least the 8 bytes after it (RFC 1122 3.2.2, RFC
-// 4443 2.4): ports and sequence number.
-void HostProtocols::on_error(wire::Bytes message, bool v6) {
-    constexpr std::size_t least_after_ip = 8;
-    const wire::Bytes quoted = message.subspan(wire::icmp_echo_header_length);
-    const std::byte* const ip = quoted.data();
-    std::size_t ip_length = wire::ipv6_header_length;
-    if (!v6) ip_length = quoted.empty() ? 0 : std::size_t{4} * (wire::load8(ip) & 0x0f);
-    if (ip_length < wire::ipv4_header_length || quoted.size() < ip_length + least_after_ip ||
-        wire::load8(ip) >> 4 != (v6 ? 6 : 4)) {
-        ++core_.counters.drop_malformed_icmp;
-        return;
-    }
-    const std::byte* const tcp = ip + ip_length;
-    Endpoint local, remote;
-    if (v6) {
-        local.address = wire::detail::load_ipv6(ip + 8);
-        remote.address = wire::detail::load_ipv6(ip + 24);
-    } else {
-        local.address = IpAddress::from_v4(wire::load32(ip + 12));
-        remote.address = IpAddress::from_v4(wire::load32(ip + 16));
-    }
-    local.port = wire::load16(tcp);
-    remote.port = wire::load16(tcp + 2);
-    const auto protocol = static_cast<wire::IpProtocol>(wire::load8(ip + (v6 ? 6 : 9)));
-    tcp::Connection* const c = protocol == wire::IpProtocol::tcp && core_.local_address_index(local.address)
-                                   ? core_.table.find(core_.key_of(remote, local))
-                                   : nullptr;
-    if (c == nullptr) {
-        ++core_.counters.drop_icmp_unproven;
-        return;
-    }
-    tcp::Core::Batch batch(core_);
-    const Seq seq(wire::load32(tcp + 4));
-    const std::uint8_t type = wire::load8(message.data()), code = wire::load8(message.data() + 1);
-    if (v6 && type == wire::icmp6_packet_too_big)
-        return tcp::on_path_mtu(core_, *c, wire::load32(message.data() + 4), seq);
-    if (!v6 && type == wire::icmp_unreachable && code == wire::icmp_fragmentation_needed)
-        return tcp::on_path_mtu(core_, *c, wire::load16(message.data() + 6), seq);
-    const bool hard = v6 ? type == wire::icmp6_unreachable && code == wire::icmp6_port_unreachable
-                         : type == wire::icmp_unreachable && (code == wire::icmp_protocol_unreachable ||
-                                                              code == wire::icmp_port_unreachable);
-    tcp::on_unreachable(core_, *c, hard, seq);
+    on_solicitation(packet);
 }
 
 void HostProtocols::echo(const IpPacket& packet) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "stack/ingress.hh"
+#include "stack/ip/icmp_errors.hh"
 #include "stack/tcp/core.hh"
 #include "stack/wire/arp.hh"
 
@@ -10,23 +11,24 @@ namespace understudy::stack {
 
 class HostProtocols {
   public:
-    explicit HostProtocols(tcp::Core& core) : core_(core) {}
+    explicit HostProtocols(tcp::Core& core) : errors(core), core_(core) {}
 
     void on_arp(wire::Bytes packet);
-    void on_icmp(const IpPacket& packet);
-    void on_icmp6(const IpPacket& packet);
+    // ICMP or ICMPv6, for one of our addresses, or by the service port for a group.
+    void on_icmp(const IpPacket& packet, Source source);
     // Tells the link where our addresses are now (paper section IV.C): gratuitous ARP, and for IPv6 the
     // unsolicited neighbour advertisement (RFC 4861 7.2.6).
     void announce();
 
+    ip::IcmpErrors errors;
+
   private:
+    void on_icmp6(const IpPacket& packet, std::uint8_t type);
     void send_arp(const LinkAddress& destination, const wire::ArpPacket& arp);
     void on_solicitation(const IpPacket& packet);
     void advertise(const IpAddress& target, const IpAddress& destination, const LinkAddress& link,
                    bool solicited);
     void report_listening(const IpAddress& address);
-    // An error about a connection: found by what the message quotes, and believed only if it is in flight.
-    void on_error(wire::Bytes message, bool v6);
     // Answers an echo request with its own data.
     void echo(const IpPacket& packet);
 

@@ -4,12 +4,38 @@
 
 namespace understudy::stack {
 
-std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
-                                const ShadowSettings& settings, Counters& counters) {
+std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& settings, Counters& counters) {
+    const auto link = wire::parse_ethernet(frame.bytes);
+    if (!link) {
+        ++counters.drop_malformed_ethernet;
+        return std::nullopt;
+    }
+    LinkFrame result{*link, frame.bytes.subspan(wire::ethernet_header_length)};
+    if (frame.source != Source::service) return result;
+    // IEEE 802.1Q: id 0 is a priority without a VLAN.
+    std::uint16_t vlan = 0;
+    if (link->type == wire::EtherType::vlan) {
+        if (result.payload.size() < wire::vlan_tag_length) {
+            ++counters.drop_malformed_ethernet;
+            return std::nullopt;
+        }
+        vlan = wire::load16(result.payload.data()) & wire::vlan_id_mask;
+        result.link.type = wire::EtherType{wire::load16(result.payload.data() + 2)};
+        result.payload = result.payload.subspan(wire::vlan_tag_length);
+    }
+    if (vlan != settings.vlan.value_or(0)) {
+        ++counters.drop_vlan;
+        return std::nullopt;
+    }
+    return result;
+}
+
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters) {
     IpPacket packet;
-    packet.link = link;
-    const wire::Bytes bytes = frame.bytes.subspan(wire::ethernet_header_length);
-    const bool is_v6 = link.type == wire::EtherType::ipv6;
+    packet.link = frame.link;
+    const wire::Bytes bytes = frame.payload;
+    const bool is_v6 = frame.link.type == wire::EtherType::ipv6;
     switch (is_v6 ? wire::parse_ipv6(bytes, packet.header) : wire::parse_ipv4(bytes, packet.header)) {
         case wire::IpError::malformed:
             ++counters.drop_malformed_ip;
@@ -18,8 +44,14 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
             ++counters.drop_ip_checksum;
             return std::nullopt;
         case wire::IpError::unfilled_checksum:
-            if (settings.accept_unfilled_checksums && frame.source != Source::service) break;
+            if (settings.accept_unfilled_checksums && source != Source::service) break;
             ++counters.drop_unfilled_ip_checksum;
+            return std::nullopt;
+        case wire::IpError::source_routed:
+            ++counters.drop_source_route;
+            return std::nullopt;
+        case wire::IpError::unknown_option:
+            ++counters.drop_ip_option;
             return std::nullopt;
         case wire::IpError::none:
             break;
@@ -28,11 +60,8 @@ std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::Ethernet
         ++counters.drop_truncated;
         return std::nullopt;
     }
-    if (packet.header.fragment) {
-        ++counters.drop_ip_fragment;
-        return std::nullopt;
-    }
-    packet.payload = bytes.first(packet.header.total_length).subspan(packet.header.header_length);
+    packet.whole = bytes.first(packet.header.total_length);
+    packet.payload = packet.whole.subspan(packet.header.header_length);
     return packet;
 }
 

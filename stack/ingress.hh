@@ -18,11 +18,23 @@ struct IpPacket {
     wire::EthernetHeader link;
     wire::IpHeader header;
     wire::Bytes payload;
+    wire::Bytes whole;         // from the network header on; nothing for a reassembled packet
+    bool reassembled = false;  // from fragments
 };
 
-// Reads link and network header. A frame shorter than its IP length is a cut capture and counts as lost.
-std::optional<IpPacket> read_ip(const ReceivedFrame& frame, const wire::EthernetHeader& link,
-                                const ShadowSettings& settings, Counters& counters);
+// A frame whose link-level header was read. `type` is that behind a VLAN tag, and so is `payload`.
+struct LinkFrame {
+    wire::EthernetHeader link;
+    wire::Bytes payload;
+};
+
+// Reads the link-level header. On the service port the tag must be that of the settings.
+std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& settings, Counters& counters);
+
+// Reads the network header. A frame shorter than its IP length is a cut capture and counts as lost. Of a
+// fragment the payload is the piece.
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters);
 
 // Reads and checks a TCP segment into `segment`, which must be fresh. `remote` and `local` are set by who
 // sent it: the client is remote. False when it was refused.

@@ -53,6 +53,7 @@ enum class CloseReason : std::uint8_t {
     timed_out,         // no answer within the user time-out (RFC 9293 3.8.3)
     refused,           // active open answered by RST
     uncovered,         // reset at promotion: not known to be identical
+    muted,             // the primary serves after all, or an operator demoted us: nothing was sent
     unreachable,       // active open: the network or the host said so
     evicted,           // the connection table was full, or the port was reused
 };

@@ -46,6 +46,22 @@ const char* to_string(Coverage coverage) {
             return "too_old";
         case Coverage::over_budget:
             return "over_budget";
+        case Coverage::not_continuable:
+            return "not_continuable";
+    }
+    return "?";
+}
+
+const char* to_string(Hindrance hindrance) {
+    switch (hindrance) {
+        case Hindrance::none:
+            return "none";
+        case Hindrance::authentication:
+            return "authentication";
+        case Hindrance::multipath:
+            return "multipath";
+        case Hindrance::fast_open:
+            return "fast_open";
     }
     return "?";
 }
@@ -66,6 +82,8 @@ const char* to_string(CloseReason reason) {
             return "refused";
         case CloseReason::uncovered:
             return "uncovered";
+        case CloseReason::muted:
+            return "muted";
         case CloseReason::unreachable:
             return "unreachable";
         case CloseReason::evicted:

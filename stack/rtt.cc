@@ -40,9 +40,9 @@ void RttEstimator::sample(Duration rtt, Seq una, Seq nxt, const TcpSettings& set
 }
 
 void RttEstimator::settle(const TcpSettings& settings) {
-    rto_ = settings.rto_initial;
-    if (has_sample())
-        rto_ = std::min<Duration>(std::chrono::microseconds((srtt_us_ >> 3) + rttvar_us_), settings.rto_max);
+    set_rto(has_sample() ? std::min<Duration>(std::chrono::microseconds((srtt_us_ >> 3) + rttvar_us_),
+                                              settings.rto_max)
+                         : settings.rto_initial);
 }
 
 }  // namespace understudy::stack

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "stack/address.hh"
@@ -114,6 +116,14 @@ struct UdpSettings {
     std::uint8_t ttl = 64;
 };
 
+// Packets that are put together from fragments. Beyond the bounds the oldest make room.
+struct FragmentSettings {
+    Duration timeout = std::chrono::seconds(60);  // from the first piece (RFC 1122 3.3.2, RFC 8200 4.5)
+    std::uint32_t max_packets = 256;
+    std::uint32_t max_pieces = 128;  // of one packet
+    std::uint64_t budget_bytes = 4 << 20;
+};
+
 struct Settings {
     std::vector<Endpoint> services;      // over TCP
     std::vector<Endpoint> udp_services;  // an endpoint may be both
@@ -127,17 +137,25 @@ struct Settings {
     // and echo requests.
     bool speaks_for_host = true;
     std::size_t mtu = 1500;
+    // IEEE 802.1Q tag of the service port, both ways, 1 to 4094. Without one, tagged frames are refused.
+    std::optional<std::uint16_t> vlan;
+    // Of several instances, each with its share of the flows: whether a flow (client, service) is this one's.
+    // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is.
+    std::function<bool(const Endpoint&, const Endpoint&)> owns_flow;
     std::uint32_t max_connections = 1 << 16;
     // Most memory that all connections together may hold for bytes that came before earlier ones.
     std::uint64_t reassembly_budget_bytes = 256 << 20;
     // After promotion, frames of unknown connections are dropped, not answered with RST, for this long.
     Duration unknown_grace = std::chrono::seconds(3);
+    // Unreachable ports and protocols reported to their senders, about, as master; 0: none.
+    std::uint32_t icmp_errors_per_second = 100;
     // When the announcement is repeated after promotion.
     std::vector<Duration> announce_repeats = {std::chrono::milliseconds(50), std::chrono::milliseconds(250),
                                               std::chrono::seconds(1), std::chrono::seconds(3)};
     TcpSettings tcp;
     UdpSettings udp;
     ShadowSettings shadow;
+    FragmentSettings fragments;
 };
 
 }  // namespace understudy::stack

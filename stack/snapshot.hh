@@ -26,15 +26,25 @@ const char* to_string(State state);
 // Would a takeover at this moment be invisible to the client, and why not (design.md 4, rules.md 1).
 enum class Coverage : std::uint8_t {
     covered,
-    half_open,    // the handshake is not complete: completed at takeover
-    inferred,     // options not seen on the mirror
-    hole,         // the primary acknowledged client bytes that the mirror did not show
-    uncompared,   // the client acknowledged primary bytes that the mirror did not show
-    diverged,     // the application's output differs from the primary's
-    too_old,      // began before the replica watched
-    over_budget,  // the application lags further than the budget allows
+    half_open,        // the handshake is not complete: completed at takeover
+    inferred,         // options not seen on the mirror
+    hole,             // the primary acknowledged client bytes that the mirror did not show
+    uncompared,       // the client acknowledged primary bytes that the mirror did not show
+    diverged,         // the application's output differs from the primary's
+    too_old,          // began before the replica watched
+    over_budget,      // the application lags further than the budget allows
+    not_continuable,  // uses what only the primary can continue: see Hindrance
 };
 const char* to_string(Coverage coverage);
+
+// What of a connection only its primary can continue.
+enum class Hindrance : std::uint8_t {
+    none,
+    authentication,  // signed segments (RFC 2385, RFC 5925): the key is the primary's
+    multipath,       // RFC 8684
+    fast_open,       // data in the SYN was accepted (RFC 7413)
+};
+const char* to_string(Hindrance hindrance);
 
 // The sender's view of losses, by Linux's names (tcpi_ca_state).
 enum class RecoveryState : std::uint8_t {
@@ -53,6 +63,7 @@ struct ConnectionSnapshot {
     State state = State::established;
     Coverage coverage = Coverage::covered;
     std::uint64_t detail = 0;  // hole, uncompared, diverged: stream offset where it begins
+    Hindrance hindrance = Hindrance::none;
     std::uint32_t iss = 0;
     std::uint32_t irs = 0;
     std::uint32_t snd_una = 0;
@@ -88,6 +99,17 @@ struct ConnectionSnapshot {
     std::uint8_t send_scale = 0;     // of the windows that the peer offers
     std::uint8_t receive_scale = 0;  // of those that we offer
     bool verified = false;           // master: the client's own numbers agreed since promotion
+};
+
+// What one UDP service has seen. There are no connections: what a takeover is worth shows in how many answers
+// of the application and of the primary were equal.
+struct DatagramServiceSnapshot {
+    Endpoint service;
+    std::uint64_t received = 0;   // datagrams of clients given to the application
+    std::uint64_t answered = 0;   // datagrams of the application, withheld or sent
+    std::uint64_t matched = 0;    // of them: the primary sent the same
+    std::uint64_t expired = 0;    // of them: the primary did not send the same in time
+    std::uint64_t unmatched = 0;  // datagrams of the primary that the application did not send in time
 };
 
 }  // namespace understudy::stack

@@ -6,6 +6,8 @@
 
 #include "stack/host_protocols.hh"
 #include "stack/ingress.hh"
+#include "stack/primary_probe.hh"
+#include "stack/ip/fragments.hh"
 #include "stack/tcp/core.hh"
 #include "stack/udp/services.hh"
 
@@ -21,7 +23,9 @@ const Settings& validated(const Settings& settings) {
         if (!ok) throw std::invalid_argument(what);
     };
     require(settings.mtu >= 576 && settings.mtu <= 65535, "mtu must be 576 to 65535 bytes");
-    require(settings.max_connections > 0, "max_connections must be at least 1");
+    require(settings.max_connections > 0 && settings.max_connections <= FlowTable::max_flows,
+            "max_connections must be 1 to 16777215");
+    require(settings.tcp.max_time_wait <= FlowTable::max_flows, "max_time_wait must be at most 16777215");
     require(settings.tcp.window_scale <= 14 || settings.tcp.window_scale == automatic_window_scale,
             "window_scale must be 0 to 14 (RFC 7323 2.3)");
     require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
@@ -29,6 +33,8 @@ const Settings& validated(const Settings& settings) {
     require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
+    require(!settings.vlan || (*settings.vlan >= 1 && *settings.vlan <= 4094), "vlan must be 1 to 4094");
+    require(settings.fragments.max_packets > 0, "fragments.max_packets must be at least 1");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
             require((tcp::is_possible_peer(service.address) ||
@@ -42,11 +48,17 @@ const Settings& validated(const Settings& settings) {
 
 struct Stack::Impl {
     Impl(const Settings& settings, FrameSink& sink, ConnectionEvents& events, RandomSource& random)
-        : core(validated(settings), sink, events, random), udp(core, random), host(core) {}
+        : core(validated(settings), sink, events, random),
+          udp(core, random),
+          host(core),
+          probe(core),
+          fragments(core.settings.fragments, core.counters) {}
 
     Core core;
     udp::Services udp;
     HostProtocols host;
+    PrimaryProbe probe;
+    ip::Fragments fragments;
     std::vector<Duration> announcements_due;  // after promotion, soonest last
     bool promoted = false;
 
@@ -65,14 +77,24 @@ struct Stack::Impl {
     // True when the frame is a segment for a connection; it is then read into `segment`. Datagrams are
     // queued.
     bool read_frame(const ReceivedFrame& frame, Segment& segment);
+    bool read_packet(const IpPacket& packet, Source source, Segment& segment);
+    void queue_datagram(const IpPacket& packet, const udp::Datagram& datagram);
+    // Whether what came in fragments, to every instance of this host, is this one's.
+    bool is_own_flow(const IpPacket& packet, const Endpoint& remote, const Endpoint& local);
     void dispatch_datagrams(std::size_t segments_before);
     void dispatch(Connection* c, const Segment& segment);
+    void serve(Connection* c, const Segment& segment);
+    void hear_primary(const Connection* c, const Segment& segment);
     ConnectionSnapshot snapshot_of(const Connection& c) const;
 };
 
 // Three passes over a burst: read every header, look up every flow, then run every segment.
 void Stack::Impl::receive_burst(std::span<const ReceivedFrame> burst) {
     segments_read = datagrams_read = datagrams_done = 0;
+    constexpr std::size_t headers = 128;
+    for (const ReceivedFrame& frame : burst)
+        if (!frame.bytes.empty()) prefetch(frame.bytes.front(), std::min(headers, frame.bytes.size()));
+    fragments.release();
     for (const ReceivedFrame& frame : burst) {
         Segment& segment = segments[segments_read];
         segment = Segment{};
@@ -103,71 +125,118 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
     if (frame.source == Source::service && !is_master()) {
-        ++counters.drop_silent;  // ARP included: the address is the primary's
+        if (probe.is_answer(frame.bytes))
+            ++counters.primary_probes_answered;
+        else
+            ++counters.drop_silent;  // ARP included: the address is the primary's
         return false;
     }
-    const auto link = wire::parse_ethernet(frame.bytes);
-    if (!link) {
-        ++counters.drop_malformed_ethernet;
-        return false;
-    }
-    if (frame.source == Source::service && link->destination != core.settings.link_address &&
-        !link->destination.is_group()) {
+    const auto linked = read_link(frame, core.settings, counters);
+    if (!linked) return false;
+    const wire::EthernetHeader& link = linked->link;
+    if (frame.source == Source::service && link.destination != core.settings.link_address &&
+        !link.destination.is_group()) {
         ++counters.drop_not_ours;
         return false;
     }
-    if (link->type == wire::EtherType::arp && frame.source == Source::service) {
-        host.on_arp(frame.bytes.subspan(wire::ethernet_header_length));
+    if (link.type == wire::EtherType::arp && frame.source == Source::service) {
+        host.on_arp(linked->payload);
         return false;
     }
-    if (link->type != wire::EtherType::ipv4 && link->type != wire::EtherType::ipv6) {
+    if (link.type != wire::EtherType::ipv4 && link.type != wire::EtherType::ipv6) {
         ++counters.drop_ether_type;
         return false;
     }
-    const auto packet = read_ip(frame, *link, core.settings.shadow, counters);
+    auto packet = read_ip(*linked, frame.source, core.settings.shadow, counters);
     if (!packet) return false;
-    // Before the address is looked at: solicitations go to groups.
-    if (packet->header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service) {
-        host.on_icmp6(*packet);
-        return false;
-    }
     const bool from_primary = frame.source == Source::tap_from_primary;
-    if (!core.local_address_index(from_primary ? packet->header.source : packet->header.destination)) {
+    const wire::IpHeader& header = packet->header;
+    // Neighbour discovery goes to groups, too.
+    const bool to_group = header.protocol == wire::IpProtocol::icmp6 && frame.source == Source::service;
+    const bool is_ours =
+        core.local_address_index(from_primary ? header.source : header.destination).has_value();
+    if (!is_ours && (!to_group || header.fragment)) {
         ++counters.drop_not_ours;
         return false;
     }
-    if (packet->header.protocol == wire::IpProtocol::icmp && frame.source == Source::service) {
-        host.on_icmp(*packet);
-        return false;
+    if (header.fragment) {
+        packet = fragments.take(*packet, frame.source, core.now);
+        if (!packet) return false;
     }
-    if (packet->header.protocol == wire::IpProtocol::udp) {
-        if (const auto datagram = udp::read_datagram(*packet, frame.source, core.settings.shadow, counters))
-            datagrams[datagrams_read++] = {segments_read, *datagram};
-        return false;
+    return read_packet(*packet, frame.source, segment);
+}
+
+bool Stack::Impl::is_own_flow(const IpPacket& packet, const Endpoint& remote, const Endpoint& local) {
+    const auto& owns = core.settings.owns_flow;
+    if (!packet.reassembled || !owns || owns(remote, local)) return true;
+    ++core.counters.drop_not_our_flow;
+    return false;
+}
+
+bool Stack::Impl::read_packet(const IpPacket& packet, Source source, Segment& segment) {
+    Counters& counters = core.counters;
+    switch (packet.header.protocol) {
+        case wire::IpProtocol::icmp:
+        case wire::IpProtocol::icmp6:
+            host.on_icmp(packet, source);
+            return false;
+        case wire::IpProtocol::udp:
+            if (const auto datagram = udp::read_datagram(packet, source, core.settings.shadow, counters))
+                queue_datagram(packet, *datagram);
+            return false;
+        case wire::IpProtocol::tcp:
+            break;
+        default:
+            ++counters.drop_ip_protocol;
+            if (source == Source::service) host.errors.answer(packet, ip::protocol_unreachable);
+            return false;
     }
-    if (packet->header.protocol != wire::IpProtocol::tcp) {
-        ++counters.drop_ip_protocol;
-        return false;
-    }
-    if (!read_tcp(*packet, frame.source, core.settings.shadow, counters, segment)) return false;
+    if (!read_tcp(packet, source, core.settings.shadow, counters, segment)) return false;
+    if (!is_own_flow(packet, segment.remote, segment.local)) return false;
     // A mirrored frame belongs to a service, or to somebody else's conversation with the same host.
-    if (frame.source != Source::service && !core.is_service(segment.local)) {
+    if (source != Source::service && !core.is_service(segment.local)) {
         ++counters.drop_no_service;
         return false;
     }
     return true;
 }
 
+void Stack::Impl::queue_datagram(const IpPacket& packet, const udp::Datagram& datagram) {
+    if (!is_own_flow(packet, datagram.remote, datagram.local)) return;
+    // RFC 1122 4.1.3.1, RFC 4443 3.1; what is no service is counted in its turn.
+    if (datagram.source == Source::service && !udp.is_service(datagram.local))
+        host.errors.answer(packet, ip::port_unreachable);
+    datagrams[datagrams_read++] = {segments_read, datagram};
+}
+
 void Stack::Impl::dispatch(Connection* c, const Segment& segment) {
     if (is_master()) {
         if (segment.source == Source::tap_from_primary)
-            ++core.counters.primary_frames_after_promotion;
+            hear_primary(c, segment);
         else
-            tcp::master_input(core, c, segment);
+            serve(c, segment);
     } else if (segment.source == Source::tap_from_primary) {
         tcp::shadow_primary_input(core, c, segment);
     } else {
         tcp::shadow_client_input(core, c, segment);
+    }
+}
+
+void Stack::Impl::serve(Connection* c, const Segment& segment) {
+    const ConnectionId id = c == nullptr ? ConnectionId{} : c->id();
+    tcp::master_input(core, c, segment);
+    if (c == nullptr || core.watch.client_knows_us()) return;
+    c = core.table.find(id);
+    if (c != nullptr) core.watch.client_acknowledged(id.index, c->promoted, c->iss, c->snd_una);
+}
+
+// A bare acknowledgement proves a live kernel, not a live service (rules.md 13).
+void Stack::Impl::hear_primary(const Connection* c, const Segment& segment) {
+    ++core.counters.primary_frames_after_promotion;
+    if (c == nullptr || segment.has(wire::TcpFlags::rst) || segment.has(wire::TcpFlags::syn)) {
+        if (segment.length() != 0 || segment.has(wire::TcpFlags::rst)) core.watch.primary_spoke();
+    } else if (segment.length() != 0) {
+        core.watch.primary_spoke(c->id().index, c->promoted, segment.end());
     }
 }
 
@@ -183,7 +252,8 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
     }
-    s.detail = c.uncovered_at;
+    s.detail = c.rare().uncovered_at;
+    if (c.is_silent()) s.hindrance = c.shadow->hindrance;
     s.iss = c.iss.raw();
     s.irs = c.irs.raw();
     s.snd_una = c.snd_una.raw();
@@ -209,7 +279,7 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.min_rtt = c.rtt.min_rtt();
     s.bytes_received = c.bytes_received;
     s.bytes_sent = c.bytes_sent;
-    s.retransmitted_segments = c.retransmitted;
+    s.retransmitted_segments = c.rare().retransmitted;
     s.srtt = c.rtt.srtt();
     s.rto = c.rtt.rto();
     s.since_data = std::chrono::milliseconds(tcp::milliseconds(core.now) - c.data_at);
@@ -246,6 +316,7 @@ void Stack::advance(Instant now) {
         impl_->host.announce();
     }
     impl_->udp.expire();
+    impl_->fragments.expire(now);
     const std::vector<std::uint32_t>& expired = core.collect_due();
     constexpr std::size_t ahead = 8;
     for (std::size_t i = 0; i < expired.size(); ++i) {
@@ -259,10 +330,13 @@ void Stack::advance(Instant now) {
 
 std::optional<Instant> Stack::next_deadline() const {
     auto next = impl_->core.next_deadline();
-    if (const auto hold = impl_->udp.next_deadline()) next = next ? std::min(*next, *hold) : hold;
+    const auto consider = [&next](const std::optional<Instant>& other) {
+        if (other) next = next ? std::min(*next, *other) : other;
+    };
+    consider(impl_->udp.next_deadline());
+    consider(impl_->fragments.next_deadline());
     if (!impl_->announcements_due.empty()) {
-        const Instant announcement = *impl_->core.promoted_at + impl_->announcements_due.back();
-        next = next ? std::min(*next, announcement) : announcement;
+        consider(*impl_->core.promoted_at + impl_->announcements_due.back());
     }
     return next;
 }
@@ -302,6 +376,7 @@ PromotionReport Stack::promote(Instant now) {
     for (const auto& [bytes, id] : order) {
         Connection* c = core.table.find(id);
         if (c == nullptr) continue;
+        core.watch.promoted(id.index, max(c->send_queue.primary_nxt(), c->snd_nxt));
         switch (tcp::promote_connection(core, *c)) {
             case tcp::Promoted::carried_on:
                 ++report.promoted;
@@ -323,6 +398,43 @@ PromotionReport Stack::promote(Instant now) {
 void Stack::announce(Instant now) {
     impl_->core.now = now;
     if (impl_->is_master()) impl_->host.announce();
+}
+
+void Stack::mute(Instant now) {
+    Core& core = impl_->core;
+    if (!impl_->is_master()) return;
+    core.now = now;
+    core.gate.close();
+    core.mode = Mode::silent;
+    core.promoted_at.reset();
+    impl_->promoted = false;
+    impl_->announcements_due.clear();
+    for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
+        Connection& c = core.table.at(i);
+        if (!c.in_use) continue;
+        ++core.counters.connections_muted;
+        core.finish(c, CloseReason::muted);
+    }
+    core.time_wait.expire(Instant::max());
+    core.watch.reset();
+}
+
+void Stack::probe_primary(const IpAddress& address, const LinkAddress& primary, Instant now) {
+    impl_->core.now = now;
+    if (!impl_->is_master()) impl_->probe.send(address, primary);
+}
+
+const ServiceWatch& Stack::service_watch() const {
+    return impl_->core.watch;
+}
+
+bool Stack::is_settled() const {
+    const Core& core = impl_->core;
+    for (std::uint32_t i = 0; i < core.table.index_end(); ++i) {
+        const Connection& c = core.table.at(i);
+        if (c.in_use && c.is_silent() && !tcp::is_settled(c)) return false;
+    }
+    return true;
 }
 
 bool Stack::listen(const Endpoint& service) {
@@ -347,11 +459,12 @@ std::optional<ConnectionId> Stack::connect(const Endpoint& local, const Endpoint
     return c->id();
 }
 
-std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more) {
+std::size_t Stack::send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more,
+                        WriteEnd end) {
     impl_->core.now = now;
     Core::Batch batch(impl_->core);
     Connection* c = impl_->core.table.find(id);
-    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more);
+    return c == nullptr ? 0 : tcp::app_send(impl_->core, *c, bytes, more, end);
 }
 
 std::size_t Stack::send_room(ConnectionId id) const {
@@ -421,6 +534,10 @@ std::uint64_t Stack::reassembly_bytes() const {
     return impl_->core.reassembly_bytes;
 }
 
+std::uint64_t Stack::fragment_bytes() const {
+    return impl_->fragments.bytes();
+}
+
 std::size_t Stack::time_wait_count() const {
     return impl_->core.time_wait.size();
 }
@@ -440,6 +557,10 @@ std::vector<ConnectionSnapshot> Stack::snapshots(std::uint32_t& cursor, std::siz
     }
     if (cursor >= end) cursor = 0;
     return result;
+}
+
+std::vector<DatagramServiceSnapshot> Stack::datagram_services() const {
+    return impl_->udp.snapshots();
 }
 
 const Counters& Stack::counters() const {

@@ -15,6 +15,8 @@
 #include "stack/counters.hh"
 #include "stack/interfaces.hh"
 #include "stack/options.hh"
+#include "stack/send_marks.hh"
+#include "stack/service_watch.hh"
 #include "stack/settings.hh"
 #include "stack/snapshot.hh"
 #include "stack/time.hh"
@@ -62,6 +64,19 @@ class Stack {
     void open_gate(Instant now);
     // Sends the gratuitous ARP of every service address now; master only.
     void announce(Instant now);
+    // Master → silent (rules.md 19): closes the gate and drops every connection without a word; what the
+    // mirror shows of them afterwards is older than this shadow. promote() may follow again.
+    void mute(Instant now);
+
+    // Asks the kernel of the primary, whose link-level address is `primary`, whether it has `address` (rules.md
+    // 15). Silent only; the one frame that passes the closed gate. Answers are counted
+    // (primary_probes_answered).
+    void probe_primary(const IpAddress& address, const LinkAddress& primary, Instant now);
+    // What speaks for and against whoever serves.
+    const ServiceWatch& service_watch() const;
+    // Silent: whether nothing is left to follow: no input that waits, no acknowledgement beyond what was read,
+    // no output of the primary that the application has not given (rules.md 22). Visits every connection.
+    bool is_settled() const;
 
     // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when
     // its address is not one of ours. Once is enough.
@@ -74,8 +89,11 @@ class Stack {
                                         const LinkAddress& remote_link, Instant now,
                                         const std::optional<ConnectionOptions>& options = std::nullopt);
     // Queues bytes to send; returns how many were taken. 0 for a dead id or after shutdown_send. `more`:
-    // others follow at once, with which the last of these may share a segment (MSG_MORE).
-    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more = false);
+    // others follow at once, with which the last of these may share a segment (MSG_MORE); without bytes and
+    // `more`, none follow after all. `end`: what the end of these bytes means, once all of them are taken; at
+    // most one mark is kept for each call.
+    std::size_t send(ConnectionId id, std::span<const std::byte> bytes, Instant now, bool more = false,
+                     WriteEnd end = WriteEnd::none);
     // How many bytes send() would take.
     std::size_t send_room(ConnectionId id) const;
     // FIN after all that was queued (RFC 9293 3.10.4, the sending half).
@@ -107,10 +125,14 @@ class Stack {
     // Memory held for bytes that came before earlier ones, of all connections; bounded by
     // Settings::reassembly_budget_bytes.
     std::uint64_t reassembly_bytes() const;
+    // Memory held for packets of which fragments are missing; bounded by FragmentSettings::budget_bytes.
+    std::uint64_t fragment_bytes() const;
     std::optional<ConnectionSnapshot> snapshot(ConnectionId id) const;
     // Up to `limit` connections from table position `cursor` on; sets `cursor` to where to go on, 0 at the
     // end.
     std::vector<ConnectionSnapshot> snapshots(std::uint32_t& cursor, std::size_t limit) const;
+    // Of every UDP service, in the order of Settings::udp_services.
+    std::vector<DatagramServiceSnapshot> datagram_services() const;
     const Counters& counters() const;
 
   private:

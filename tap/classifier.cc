@@ -28,15 +28,17 @@ constexpr std::array counter_table = {
                 &ClassifierCounters::from_primary},
     CounterInfo{"signs_of_life", "frames of any kind that the primary's link-level address sent",
                 &ClassifierCounters::signs_of_life},
-    CounterInfo{"not_selected", "TCP that is not of a service, or that the filter does not select",
+    CounterInfo{"not_selected", "TCP and UDP that is not of a service, or that the filter does not select",
                 &ClassifierCounters::not_selected},
     CounterInfo{"arp", "ARP frames, set apart", &ClassifierCounters::arp},
     CounterInfo{"vlan", "VLAN-tagged frames, set apart", &ClassifierCounters::vlan},
     CounterInfo{"other_ethertype", "frames of other ethertypes, set apart",
                 &ClassifierCounters::other_ethertype},
-    CounterInfo{"icmp", "ICMP and ICMPv6 packets, set apart", &ClassifierCounters::icmp},
-    CounterInfo{"fragment", "IP fragments, set apart", &ClassifierCounters::fragment},
-    CounterInfo{"other_protocol", "IP packets that are neither TCP nor ICMP, set apart",
+    CounterInfo{"icmp", "ICMP and ICMPv6 packets; the stack is given those of a service's address",
+                &ClassifierCounters::icmp},
+    CounterInfo{"fragment", "IP fragments; the stack is given those of a service's address",
+                &ClassifierCounters::fragment},
+    CounterInfo{"other_protocol", "IP packets that are neither TCP, UDP nor ICMP, set apart",
                 &ClassifierCounters::other_protocol},
     CounterInfo{"runt", "frames shorter than an Ethernet header", &ClassifierCounters::runt},
     CounterInfo{"malformed", "IP headers that are broken or cut before the ports",
@@ -59,16 +61,16 @@ std::optional<Header> read_header(std::span<const std::byte> bytes) {
     return header;
 }
 
-ServiceEndpoint mapped_endpoint(std::uint32_t network_order_v4, std::uint16_t port) {
-    ServiceEndpoint endpoint{.port = port};
+ServiceEndpoint mapped_endpoint(std::uint32_t network_order_v4) {
+    ServiceEndpoint endpoint;
     endpoint.address[10] = 0xff;
     endpoint.address[11] = 0xff;
     std::memcpy(&endpoint.address[mapped_v4_offset], &network_order_v4, sizeof network_order_v4);
     return endpoint;
 }
 
-ServiceEndpoint native_endpoint(const in6_addr& address, std::uint16_t port) {
-    ServiceEndpoint endpoint{.port = port};
+ServiceEndpoint native_endpoint(const in6_addr& address) {
+    ServiceEndpoint endpoint;
     std::memcpy(endpoint.address.data(), &address, sizeof address);
     return endpoint;
 }
@@ -114,6 +116,11 @@ bool Classifier::is_service(const ServiceEndpoint& endpoint) const {
     return std::binary_search(services_.begin(), services_.end(), endpoint);
 }
 
+bool Classifier::is_service_address(const ServiceEndpoint& endpoint) const {
+    const auto at = std::lower_bound(services_.begin(), services_.end(), endpoint);
+    return at != services_.end() && at->address == endpoint.address;
+}
+
 Classified Classifier::classify(const Frame& frame) {
     const auto ethernet = read_header<ether_header>(frame.bytes);
     if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
@@ -141,20 +148,15 @@ Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
     const std::size_t header_length = ip ? std::size_t{ip->ihl} * 4 : 0;
     if (!ip || ip->version != 4 || header_length < min_ip_header)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto source = mapped_endpoint(ip->saddr), destination = mapped_endpoint(ip->daddr);
     if ((ntohs(ip->frag_off) & (IP_MF | IP_OFFMASK)) != 0)
-        return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
-    if (ip->protocol == IPPROTO_ICMP) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
-    if (ip->protocol != IPPROTO_TCP)
-        return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
+    if (ip->protocol == IPPROTO_ICMP)
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
     // The ports must lie inside the packet, not in the padding behind a short one.
     const std::size_t length = std::min<std::size_t>(packet.size(), ntohs(ip->tot_len));
-    if (length < header_length + ports_length)
-        return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
-    const auto ports = packet.subspan(header_length, ports_length);
-    return classify_service(frame,
-                            {.source = mapped_endpoint(ip->saddr, read_u16(ports)),
-                             .destination = mapped_endpoint(ip->daddr, read_u16(ports.subspan(2)))},
-                            primary);
+    return classify_ports(frame, packet.first(length).subspan(std::min(length, header_length)),
+                          {source, destination}, ip->protocol, primary);
 }
 
 // RFC 8200 4: the transport header may stand behind extension headers, where libpcap's filter does not see
@@ -164,29 +166,51 @@ Classified Classifier::classify_ipv6(const Frame& frame, bool primary) {
     const auto ip = read_header<ip6_hdr>(packet);
     if (!ip || ip->ip6_vfc >> 4 != 6)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+    const auto source = native_endpoint(ip->ip6_src), destination = native_endpoint(ip->ip6_dst);
     const std::size_t length = std::min<std::size_t>(packet.size(), sizeof(ip6_hdr) + ntohs(ip->ip6_plen));
     std::uint8_t next = ip->ip6_nxt;
     std::size_t at = sizeof(ip6_hdr);
     for (int headers = 0; headers < max_extension_headers && is_extension(next); ++headers) {
         if (length < at + extension_unit)
             return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+        const bool is_fragment = next == IPPROTO_FRAGMENT;
         // One that holds the whole packet is none (RFC 6946).
-        if (next == IPPROTO_FRAGMENT && (read_u16(packet.subspan(at + 2)) & 0xfff9) != 0)
-            return count(Verdict::not_service, &ClassifierCounters::fragment, primary);
+        if (is_fragment && (read_u16(packet.subspan(at + 2)) & 0xfff9) != 0)
+            return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
         const auto units = std::to_integer<std::size_t>(packet[at + 1]);
-        const bool is_fixed = next == IPPROTO_FRAGMENT;
         next = std::to_integer<std::uint8_t>(packet[at]);
-        at += is_fixed ? extension_unit : (units + 1) * extension_unit;
+        at += is_fragment ? extension_unit : (units + 1) * extension_unit;
     }
-    if (next == IPPROTO_ICMPV6) return count(Verdict::not_service, &ClassifierCounters::icmp, primary);
-    if (next != IPPROTO_TCP) return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
-    if (length < at + ports_length)
+    if (next == IPPROTO_ICMPV6)
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
+    return classify_ports(frame, packet.first(length).subspan(std::min(length, at)), {source, destination},
+                          next, primary, at != sizeof(ip6_hdr));
+}
+
+// TCP and UDP alike begin with the ports of the source and the destination.
+Classified Classifier::classify_ports(const Frame& frame, std::span<const std::byte> packet,
+                                      Endpoints endpoints, std::uint8_t protocol, bool primary,
+                                      bool behind_extensions) {
+    if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+        return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
+    if (packet.size() < ports_length)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
-    const auto ports = packet.subspan(at, ports_length);
-    return classify_service(frame,
-                            {.source = native_endpoint(ip->ip6_src, read_u16(ports)),
-                             .destination = native_endpoint(ip->ip6_dst, read_u16(ports.subspan(2)))},
-                            primary, at != sizeof(ip6_hdr));
+    endpoints.source.port = read_u16(packet);
+    endpoints.destination.port = read_u16(packet.subspan(2));
+    endpoints.source.transport = endpoints.destination.transport =
+        protocol == IPPROTO_UDP ? Transport::udp : Transport::tcp;
+    return classify_service(frame, endpoints, primary, behind_extensions);
+}
+
+// What names no ports, or only in the whole (rules.md 7): the stack looks at it if an address fits.
+Classified Classifier::classify_by_address(const Frame& frame, const Endpoints& endpoints, Member counter,
+                                           bool primary) {
+    const bool to_group = primary_link_ && (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0;
+    if (!to_group && (primary || !primary_link_) && is_service_address(endpoints.source))
+        return count(Verdict::from_primary, counter, primary);
+    if (!to_group && !primary && is_service_address(endpoints.destination))
+        return count(Verdict::from_client, counter, primary);
+    return count(Verdict::not_service, counter, primary);
 }
 
 Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary,

@@ -24,8 +24,8 @@ struct ClassifierSettings {
 };
 
 enum class Verdict : std::uint8_t {
-    from_client,   // service traffic, client → primary
-    from_primary,  // service traffic, primary → client
+    from_client,   // service traffic, client → primary; fragments and ICMP for a service's address
+    from_primary,  // service traffic, primary → client; fragments and ICMP from a service's address
     not_service,   // of no interest to the stack
     refused,       // service traffic that is not what it claims to be
 };
@@ -84,9 +84,15 @@ class Classifier {
     Classified count(Verdict verdict, std::uint64_t ClassifierCounters::*counter, bool sign_of_life);
     Classified classify_ipv4(const Frame& frame, bool from_primary_link);
     Classified classify_ipv6(const Frame& frame, bool from_primary_link);
+    Classified classify_ports(const Frame& frame, std::span<const std::byte> packet, Endpoints endpoints,
+                              std::uint8_t protocol, bool from_primary_link,
+                              bool behind_extensions = false);
     Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link,
                                 bool behind_extensions = false);
+    Classified classify_by_address(const Frame& frame, const Endpoints& endpoints,
+                                   std::uint64_t ClassifierCounters::*counter, bool from_primary_link);
     bool is_service(const ServiceEndpoint& endpoint) const;
+    bool is_service_address(const ServiceEndpoint& endpoint) const;  // whatever its port
 
     std::optional<std::array<std::uint8_t, 6>> primary_link_;
     std::vector<ServiceEndpoint> services_;  // sorted

@@ -129,9 +129,11 @@ std::string service_expression(std::span<const ServiceEndpoint> services) {
         std::string family;
         const std::string host = " host " + address_text(service, family);
         const std::string port = " port " + std::to_string(service.port);
+        const std::string transport = service.transport == Transport::udp ? "udp" : "tcp";
         for (const char* direction : {"src", "dst"}) {
             if (!expression.empty()) expression += " or ";
-            expression += "(" + family + " " + direction + host + " and tcp " + direction + port + ")";
+            expression +=
+                "(" + family + " " + direction + host + " and " + transport + " " + direction + port + ")";
         }
     }
     return expression;

@@ -48,8 +48,8 @@ class Filter {
     std::unique_ptr<Programs> programs_;
 };
 
-// The expression that selects TCP from and to the services, in both directions and for both IP versions.
-// No services: an expression that matches nothing.
+// The expression that selects what goes from and to the services, in both directions and for both IP
+// versions. No services: an expression that matches nothing.
 std::string service_expression(std::span<const ServiceEndpoint> services);
 
 }  // namespace understudy::tap

@@ -83,8 +83,10 @@ struct Parsed {
     Flow flow{};
 };
 
-Parsed parse_ports(Bytes transport, Flow flow) {
+Parsed parse_ports(Bytes transport, std::uint8_t protocol, Flow flow) {
     if (transport.size() < ports_length) return {};
+    flow.source.transport = flow.destination.transport =
+        protocol == protocol_udp ? Transport::udp : Transport::tcp;
     flow.source.port = word_at(transport, 0);
     flow.destination.port = word_at(transport, 2);
     return {Kind::flow, flow};
@@ -125,7 +127,7 @@ Parsed parse_v4(Bytes packet, Depth depth) {
     }
     flow.source.address[10] = flow.source.address[11] = 0xff;
     flow.destination.address[10] = flow.destination.address[11] = 0xff;
-    return parse_ports(payload, flow);
+    return parse_ports(payload, protocol, flow);
 }
 
 Parsed parse_icmp6(Bytes message, Depth depth) {
@@ -156,7 +158,7 @@ Parsed parse_v6(Bytes packet, Depth depth) {
         flow.source.address[i] = byte_at(packet, 8 + i);
         flow.destination.address[i] = byte_at(packet, 24 + i);
     }
-    return parse_ports(rest, flow);
+    return parse_ports(rest, next, flow);
 }
 
 Parsed parse(Bytes frame) {

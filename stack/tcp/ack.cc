@@ -18,7 +18,8 @@ void sample_rtt(Core& core, Connection& c, const Segment& segment, AckNews& news
         if (static_cast<std::int32_t>(options.tsecr - c.ts_first_own) < 0) return;
         const std::uint32_t elapsed = tsval_now(core, c) - options.tsecr;
         if (static_cast<std::int32_t>(elapsed) >= 0)
-            rtt = std::max<Duration>(std::chrono::milliseconds(elapsed), std::chrono::milliseconds(1));
+            rtt =
+                std::max<Duration>(Duration(std::int64_t{elapsed} * c.ts_tick()), std::chrono::milliseconds(1));
     }
     if (rtt) c.rtt.sample(*rtt, c.snd_una, c.snd_nxt, tcp);
 }
@@ -48,7 +49,8 @@ void take_acknowledged(Core& core, Connection& c, Recovery& r, AckNews& news) {
     news.segments_acked = news.acked != 0;
     if (r.any_sacked && r.highest_sacked <= c.snd_una) r.any_sacked = false;
     if (!c.sack && news.acked != 0) {
-        // What the duplicate acknowledgements had stood for is told by this one.
+        // What the duplicate acknowledgements had stood for is told by this one, and was counted by them.
+        news.delivered = std::max(news.acked - std::min(news.acked, r.reno_sacked), 1u);
         r.reno_sacked = news.acked - 1 < r.reno_sacked ? r.reno_sacked - (news.acked - 1) : 0;
         r.reno_sacked = std::min(r.reno_sacked, r.sent.size());
     }

@@ -62,8 +62,9 @@ void enter_loss(Core& core, Connection& c, Recovery& r);
 // output.cc
 // Sends lost segments again as far as the window allows.
 void resend_lost(Core& core, Connection& c, Recovery& r);
-// Sends segment `i` again; as a probe it is not counted as on its way twice.
-bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe);
+// Sends segment `i` again; as a probe it is not counted as on its way twice. `push`: asks the receiver to
+// push, as it does anyway where a write ended.
+bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe, bool push = false);
 // One new segment, whatever the congestion window says. False when there is none or no room for it.
 bool send_beyond_window(Core& core, Connection& c);
 

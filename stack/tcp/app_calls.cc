@@ -34,9 +34,13 @@ void on_divergence(Core& core, Connection& c, Seq at) {
 
 }  // namespace
 
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more) {
-    if (c.send_shut || bytes.empty()) return 0;
-    c.more_coming = more;
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end) {
+    if (c.send_shut) return 0;
+    c.more_coming = c.more_waits = more;
+    if (bytes.empty()) {
+        if (!c.is_silent()) core.mark_dirty(c);
+        return 0;
+    }
     if (!tracks_output(c)) {
         c.bytes_sent += bytes.size();
         return bytes.size();
@@ -49,11 +53,16 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more) {
     const Seq primary_fin = c.is_silent() ? c.shadow->primary_fin : c.fin_seq;
     if (primary_ended && c.send_queue.app_nxt() > primary_fin) on_divergence(core, c, primary_fin);
     if (c.is_silent()) {
+        if (c.send_queue.app_nxt() > c.send_queue.primary_nxt()) core.watch.application_ahead(core.now);
         // Ends the connection where the primary's end was all that it waited for.
         if (apply_client_acks(core, c)) (void)finish_if_done(core, c);
         return written.taken;
     }
     apply_parked_ack(core, c);
+    if (end != WriteEnd::none && written.taken == bytes.size()) {
+        if (c.marks() == nullptr) c.rare().marks = std::make_unique<SendMarks>();
+        c.marks()->add(c.send_queue.app_nxt(), end);
+    }
     core.mark_dirty(c);
     return written.taken;
 }
@@ -69,7 +78,7 @@ std::size_t app_send_room(const Core& core, const Connection& c) {
 void app_shutdown_send(Core& core, Connection& c) {
     if (c.send_shut) return;
     c.send_shut = true;
-    c.send_blocked = c.more_coming = false;
+    c.send_blocked = c.more_coming = c.more_waits = false;
     if (c.is_silent()) {
         // No FIN until the primary's is seen, or until we serve (rules.md 10).
         if (c.send_queue.app_nxt() < c.send_queue.primary_nxt())

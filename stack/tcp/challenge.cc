@@ -11,13 +11,13 @@ bool is_throttled(Core& core, Connection& c) {
     const auto interval = static_cast<std::int32_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(core.settings.tcp.invalid_ack_interval)
             .count());
-    const auto elapsed = static_cast<std::int32_t>(ms - c.answered_invalid_at);
+    const auto elapsed = static_cast<std::int32_t>(ms - c.rare().answered_invalid_at);
     if (c.answered_invalid && elapsed >= 0 && elapsed < interval) {
         ++core.counters.tcp_acks_throttled;
         return true;
     }
     c.answered_invalid = true;
-    c.answered_invalid_at = ms;
+    c.rare().answered_invalid_at = ms;
     return false;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "stack/address.hh"
 #include "stack/byte_queue.hh"
@@ -12,9 +13,11 @@
 #include "stack/options.hh"
 #include "stack/reassembly.hh"
 #include "stack/rtt.hh"
+#include "stack/send_marks.hh"
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
+#include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/recovery.hh"
 #include "stack/time.hh"
 
@@ -56,6 +59,7 @@ struct Shadow {
         bool sack_permitted = false;
         bool timestamps_present = false;
         std::uint32_t tsval = 0;
+        std::uint32_t data_bytes = 0;  // RFC 7413
     };
 
     ClientSyn syn;
@@ -63,8 +67,9 @@ struct Shadow {
     Seq primary_ack;     // highest acknowledgement of the primary
     Seq primary_fin;     // its FIN, if has_primary_fin
     std::uint16_t primary_mss = 0;
-    std::uint32_t primary_tsval = 0;
-    Instant primary_tsval_at{};
+    PrimaryClock clock;
+    std::uint16_t largest_segment = 0;  // of the primary: payload
+    std::uint16_t full_segment = 0;     // the largest that more data followed at once: its MSS at work
     Instant hole_since = never;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
@@ -72,6 +77,7 @@ struct Shadow {
     bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;
     Instant rtt_at{};
+    Hindrance hindrance = Hindrance::none;
     bool has_primary_fin = false;
     bool seeded = false;
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
@@ -83,17 +89,31 @@ struct Shadow {
     bool client_reset_waits = false;  // the client's RST was seen at client_reset, ahead of rcv_nxt
     Seq client_reset;
     Instant client_reset_at{};
+    bool abandoned = false;
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 
-struct Connection {
-    // Read for every segment.
+// What most connections never need; made when it is first written.
+struct RareState {
+    std::optional<ConnectionOptions> options;  // where they are not the settings'
+    std::uint64_t uncovered_at = 0;            // stream offset
+    wire::SeqRange dsack;                      // RFC 2883
+    std::uint32_t answered_invalid_at = 0;     // milliseconds: when an invalid segment last drew an ACK
+    std::uint32_t retransmitted = 0;           // segments
+    TickLength ts_tick = default_tick;
+    std::unique_ptr<SendMarks> marks;  // while what they mark waits to be sent
+};
+
+// What a segment touches, in the order of use: prefetched for a whole burst. Each ruler is a cache line of a
+// record that begins one.
+struct HotState {
+    // --- 0: whose it is, and where its streams stand
     FlowKey key;
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
+    LinkAddress peer_link;  // where its frames go
     State state = State::syn_received;
     Coverage coverage = Coverage::covered;
-    LinkAddress peer_link;  // where its frames go
 
     bool in_use : 1 = false;
     bool active_open : 1 = false;
@@ -104,7 +124,7 @@ struct Connection {
     bool window_scaling : 1 = false;  // RFC 7323 2.2, negotiated
     bool ack_now : 1 = false;
     bool window_limited : 1 = false;  // cwnd held the sender back in the latest round trip
-    bool dsack_due : 1 = false;       // `dsack` was not told yet
+    bool dsack_due : 1 = false;       // RareState::dsack was not told yet
     bool ecn : 1 = false;             // RFC 3168 6.1, negotiated
     bool cwr_due : 1 = false;         // the next new segment carries CWR
     bool peer_fin_seen : 1 = false;
@@ -120,6 +140,7 @@ struct Connection {
     bool cork : 1 = false;
     bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool more_waits : 1 = false;   // and what is small waits in this call for the next
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers
     bool ack_pushed : 1 = false;   // it ends a write of the peer
@@ -130,85 +151,100 @@ struct Connection {
     bool ecn_seen : 1 = false;          // the peer marks its segments as capable
     bool ecn_echo : 1 = false;          // ECE until the peer's CWR
     bool detached : 1 = false;          // the application has closed both directions
-    bool answered_invalid : 1 = false;  // at answered_invalid_at
+    bool answered_invalid : 1 = false;  // at RareState::answered_invalid_at
     bool ack_parked : 1 = false;        // parked_ack is ahead of what is known of our stream
 
-    // Send sequence variables: snd_una ≤ snd_nxt ≤ snd_max.
-    Seq iss;
-    Seq snd_una;
-    Seq snd_nxt;
-    Seq snd_max;  // the end of what was ever sent; ahead of snd_nxt only while silent
-    Seq snd_wl1;
-    Seq snd_wl2;
-    Seq fin_seq;
-    Seq snd_small;   // end of the last segment sent that was not full (RFC 9293 3.7.4)
-    Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
-    std::uint32_t snd_wnd = 0;
-    std::uint32_t max_snd_wnd = 0;
+    std::uint8_t snd_scale = 0;
+    std::uint8_t rcv_scale = 0;
+    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
 
     // Receive sequence variables: rcv_nxt ≤ rcv_edge; the edge, once advertised, never moves back.
-    Seq irs;
     Seq rcv_nxt;
     Seq rcv_edge;
     Seq last_ack_sent;
-    Seq peer_fin;
+    // --- 1: windows, timestamps, and when to acknowledge
+    // Send sequence variables: snd_una ≤ snd_nxt ≤ snd_max.
+    Seq snd_una;
+    Seq snd_nxt;
+    Seq iss;
+    Seq snd_wl1;
+    Seq snd_wl2;
+    std::uint32_t snd_wnd = 0;
+    std::uint32_t max_snd_wnd = 0;
     std::uint32_t receive_limit = 0;
-
     std::uint32_t ts_recent = 0;
-    std::uint32_t ts_recent_at = 0;         // seconds (RFC 7323 5.5)
-    std::uint32_t answered_invalid_at = 0;  // milliseconds: when an invalid segment last drew an ACK
+    std::uint32_t ts_recent_at = 0;  // seconds (RFC 7323 5.5)
     std::uint32_t ts_offset = 0;
-    std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
-
-    std::uint16_t mss = default_mss;  // largest payload without options
-    std::uint8_t snd_scale = 0;
-    std::uint8_t rcv_scale = 0;
-    std::uint8_t ttl = 64;
-    std::uint8_t reordering = default_reordering;  // segments
-    std::uint8_t probe_backoff = 0;
-    TransmitTimer transmit_timer = TransmitTimer::retransmission;
-    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
-    std::uint8_t ato = 0;         // milliseconds that an acknowledgement waits; 0: no data yet
-    std::uint8_t keepalive_probes = 0;
-    std::uint8_t timeouts = 0;            // of the retransmission timer, since the last progress
+    std::uint16_t mss = default_mss;      // largest payload without options
     std::uint16_t rcv_mss = default_mss;  // the peer's segment size, as it seems
     std::uint16_t last_segment_size = 0;
-    std::uint32_t data_at = 0;     // milliseconds: the last data
-    std::uint32_t heard_at = 0;    // milliseconds: the last segment
-    std::uint32_t tune_space = 0;  // bytes read in a round trip, at best; 0: not measured
-    std::uint32_t tune_read = 0;   // stream offset at tune_at
-    std::uint32_t tune_at = 0;     // microseconds
-    std::uint8_t handshake_sent = 0;
-
-    CongestionState congestion;
-    RttEstimator rtt;
+    std::uint8_t ato = 0;  // milliseconds that an acknowledgement waits; 0: no data yet
+    std::uint8_t ttl = 64;
+    std::uint8_t keepalive_probes = 0;
+    std::uint8_t timeouts = 0;  // of the retransmission timer, since the last progress
+    TransmitTimer transmit_timer = TransmitTimer::retransmission;
+    std::uint8_t reordering = default_reordering;  // segments
+    std::uint32_t data_at = 0;                     // milliseconds: the last data
+    // --- 2: what is held on demand
+    std::uint32_t heard_at = 0;  // milliseconds: the last segment
+    std::uint32_t tune_at = 0;   // microseconds
+    ByteQueue unread;
     std::unique_ptr<Recovery> recovery;  // while something is in flight
-    std::uint32_t most_out = 0;          // segments, in the latest round trip, which ends at:
-    Seq window_use_end;
-    wire::SeqRange dsack;   // RFC 2883
-    Instant sent_at{};      // new data, the latest
-    Instant progress_at{};  // when snd_una last moved, or sending began
+    std::unique_ptr<Reassembly> out_of_order;
+    std::unique_ptr<Shadow> shadow;
+    std::unique_ptr<RareState> rare_state;
+    [[no_unique_address]] SendQueue send_queue;
+};
+static_assert(sizeof(HotState) <= 3 * 64, "three cache lines are what a burst's prefetch asks for");
 
+struct Connection : HotState {
+    Seq fin_seq;
+    // --- 3: timers, and the rest of what data touches
     Instant retransmit_at = never;  // transmit_timer's
     Instant ack_at = never;
     Instant life_at = never;  // TIME-WAIT, and while silent: grace times
-
-    SendQueue send_queue;
-    ByteQueue unread;
-    std::unique_ptr<Reassembly> out_of_order;
-    std::unique_ptr<Shadow> shadow;
-    std::unique_ptr<ConnectionOptions> options;  // where they are not the settings'
-
     std::uint64_t bytes_received = 0;
-    std::uint64_t bytes_sent = 0;
-    std::uint64_t uncovered_at = 0;  // stream offset
-    std::uint32_t retransmitted = 0;
+    std::uint32_t tune_space = 0;  // bytes read in a round trip, at best; 0: not measured
+    std::uint32_t tune_read = 0;   // stream offset at tune_at
+    RttEstimator rtt;
 
+    std::uint32_t most_out = 0;  // segments, in the latest round trip, which ends at:
+    Seq window_use_end;
+    Seq snd_max;    // the end of what was ever sent; ahead of snd_nxt only while silent
+    Seq snd_small;  // end of the last segment sent that was not full (RFC 9293 3.7.4)
+    CongestionState congestion;
+    Instant sent_at{};      // new data, the latest
+    Instant progress_at{};  // when snd_una last moved, or sending began
+    std::uint64_t bytes_sent = 0;
+
+    Seq parked_ack;  // the peer's highest acknowledgement, if ack_parked
+    Seq irs;
+    Seq peer_fin;
+    std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
+    std::uint8_t probe_backoff = 0;
+    std::uint8_t handshake_sent = 0;
+
+    RareState& rare() {
+        if (rare_state == nullptr) rare_state = std::make_unique<RareState>();
+        return *rare_state;
+    }
+    // Of a connection without any: the defaults.
+    const RareState& rare() const {
+        static const RareState none;
+        return rare_state == nullptr ? none : *rare_state;
+    }
+    // nullptr: nothing that waits is marked.
+    SendMarks* marks() const { return rare_state == nullptr ? nullptr : rare_state->marks.get(); }
+    // How long a tick of our timestamps lasts: the primary's clock may have another than ours.
+    TickLength ts_tick() const { return rare().ts_tick; }
+    void set_ts_tick(TickLength tick) {
+        if (tick != ts_tick()) rare().ts_tick = tick;
+    }
     ConnectionId id() const { return {index, generation}; }
     std::uint32_t flight() const { return distance(snd_una, snd_nxt); }
     bool is_silent() const { return shadow != nullptr; }
     bool is_synchronized() const { return state != State::syn_sent && state != State::syn_received; }
 };
-static_assert(sizeof(Connection) <= 448, "an idle connection must stay small: bytes are held on demand");
+static_assert(sizeof(Connection) <= 360, "an idle connection must stay small: bytes are held on demand");
 
 }  // namespace understudy::stack::tcp

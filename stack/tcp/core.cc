@@ -127,16 +127,29 @@ std::optional<Instant> Core::next_deadline() const {
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
 }
 
+wire::MutableBytes Core::begin_frame(const LinkAddress& destination, wire::EtherType type,
+                                     std::size_t length) {
+    const std::size_t link_length =
+        wire::ethernet_header_length + (settings.vlan ? wire::vlan_tag_length : 0);
+    const auto frame = gate.reserve(link_length + length);
+    if (frame.empty()) return {};
+    const wire::EthernetHeader link{destination, settings.link_address, type};
+    if (settings.vlan)
+        wire::write_tagged_ethernet(frame, link, *settings.vlan);
+    else
+        wire::write_ethernet(frame, link);
+    return frame.subspan(link_length);
+}
+
 wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader header,
                                       std::size_t length) {
     const std::size_t ip_length = wire::ip_header_length(header.source);
-    const auto frame = gate.reserve(wire::ethernet_header_length + ip_length + length);
-    if (frame.empty()) return {};
+    const auto packet = begin_frame(destination, wire::ether_type(header.source), ip_length + length);
+    if (packet.empty()) return {};
     header.identification = next_ip_identification++;
     header.total_length = static_cast<std::uint32_t>(ip_length + length);
-    wire::write_ethernet(frame, {destination, settings.link_address, wire::ether_type(header.source)});
-    wire::write_ip(frame.subspan(wire::ethernet_header_length), header);
-    return frame.subspan(wire::ethernet_header_length + ip_length);
+    wire::write_ip(packet, header);
+    return packet.subspan(ip_length);
 }
 
 std::uint16_t Core::interface_mss(const IpAddress& peer) const {

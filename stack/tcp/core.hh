@@ -11,10 +11,12 @@
 #include "stack/egress_gate.hh"
 #include "stack/interfaces.hh"
 #include "stack/isn.hh"
+#include "stack/service_watch.hh"
 #include "stack/settings.hh"
 #include "stack/tcp/challenge.hh"
 #include "stack/tcp/connection.hh"
 #include "stack/tcp/connection_table.hh"
+#include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/segment.hh"
 #include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
@@ -38,6 +40,7 @@ class Core {
     Counters counters;
     std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
     EgressGate gate;
+    ServiceWatch watch;
     ConnectionEvents& events;
     SequenceGenerator sequence;
     ConnectionTable table;
@@ -45,6 +48,7 @@ class Core {
     ChallengeBudget challenges;
     Noise noise;
     std::array<std::uint32_t, 64> port_walks{};  // RFC 6056 3.3.4
+    TickLength primary_tick = default_tick;      // as its connections showed at last
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
@@ -80,16 +84,21 @@ class Core {
     Recovery& recovery_of(Connection& c);
     // Nothing is in flight any more: the book serves another connection.
     void put_recovery_aside(Connection& c);
-    // Asks for a connection's memory, and its timer's, ahead of their use.
+    // Asks for what a segment touches of a connection, ahead of its use.
     void prefetch(std::uint32_t index) const {
-        stack::prefetch(table.at(index));
+        stack::prefetch(static_cast<const HotState&>(table.at(index)));
+        __builtin_prefetch(&table.at(index).ack_at);
         wheel_.prefetch(index);
     }
 
+    // Reserves a frame with `length` bytes behind its link-level header, which it writes, and returns those;
+    // empty when there is no buffer. To be written before gate.commit().
+    wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length);
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
-    // identification of `header` are filled in. Returns the payload, to be written before gate.commit(); empty
-    // when there is no buffer.
-    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header, std::size_t length);
+    // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
+    // empty when there is no buffer.
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
+                                    std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).
     std::uint16_t interface_mss(const IpAddress& peer) const;
 
@@ -333,8 +342,8 @@ std::uint32_t segment_room(const Connection& c);
 
 // recovery.cc: the peer reports congestion by ECN (RFC 3168 6.1.2).
 void enter_window_reduction(Core& core, Connection& c);
-// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC 1191
-// 6.5).
+// Segments became too large for the path: those in flight are cut and sent again, and the window stays (RFC
+// 1191 6.5).
 void resend_smaller(Core& core, Connection& c);
 
 // sack.cc: what the next acknowledgement reports.
@@ -350,6 +359,8 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
 // The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
+// The connection uses what only the primary can continue.
+void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 // Applies the client's ACKs to what is known of the primary's stream by now.
 [[nodiscard]] bool apply_client_acks(Core& core, Connection& c);
 // The handshake is complete as far as the mirror shows.
@@ -374,14 +385,24 @@ void linger_after_reset(Core& core, Connection& c);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
+// 24).
+inline bool is_abandoned(const Connection& c) {
+    return c.coverage == Coverage::too_old || c.coverage == Coverage::over_budget ||
+           c.coverage == Coverage::not_continuable;
+}
+// Gives such a connection's bytes back and tells the application. False when it is gone.
+[[nodiscard]] bool abandon(Core& core, Connection& c);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
 // swallowed.
 bool tracks_output(const Connection& c);
+// Nothing of a silent connection is left to follow. One that is not covered is not waited for.
+bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
 
 // app_calls.cc: what the application asks for.
-std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more);
+std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end);
 std::size_t app_send_room(const Core& core, const Connection& c);
 void app_shutdown_send(Core& core, Connection& c);
 // Both directions (RFC 9293 3.10.4, RFC 2525 2.17); the last call of the application.

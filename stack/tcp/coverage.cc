@@ -16,6 +16,10 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
             return counters.connections_too_old;
         case Coverage::inferred:
             return counters.connections_inferred;
+        case Coverage::over_budget:
+            return counters.lag_budget_exceeded;
+        case Coverage::not_continuable:
+            return counters.connections_not_continuable;
         default:
             return counters.divergences;
     }
@@ -25,13 +29,37 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
 
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     // The first reason is the one an operator needs; a half-open or inferred connection may still find a
-    // worse one.
-    if (c.coverage != Coverage::covered && c.coverage != Coverage::half_open &&
-        c.coverage != Coverage::inferred)
-        return;
+    // worse one, and from being abandoned there is no way back.
+    const bool can_worsen = c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
+                            c.coverage == Coverage::inferred;
+    const bool gives_up = reason == Coverage::over_budget || reason == Coverage::not_continuable;
+    if (is_abandoned(c) || (!can_worsen && !gives_up)) return;
     c.coverage = reason;
-    c.uncovered_at = offset;
-    if (reason != Coverage::over_budget) ++counter_of(core.counters, reason);
+    c.rare().uncovered_at = offset;
+    ++counter_of(core.counters, reason);
+}
+
+void note_hindrance(Core& core, Connection& c, Hindrance hindrance) {
+    if (is_abandoned(c)) return;
+    c.shadow->hindrance = hindrance;
+    uncover(core, c, Coverage::not_continuable, 0);
+}
+
+bool abandon(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (c.coverage == Coverage::too_old || shadow.abandoned) return true;
+    shadow.abandoned = true;
+    c.unread.clear();
+    c.out_of_order.reset();
+    if (!shadow.from_primary.empty()) (void)shadow.from_primary.front_at(shadow.from_primary.highest());
+    if (shadow.seeded) {
+        c.send_queue.reset(c.snd_nxt);
+        if (!c.ack_parked) c.parked_ack = max(c.snd_una, c.iss + 1);
+    }
+    shadow.hole_since = shadow.gap_since = never;
+    c.life_at = core.now + core.settings.shadow.too_old_idle;
+    core.arm(c);
+    return !c.announced || core.tell_closed(c, CloseReason::uncovered);
 }
 
 bool tracks_output(const Connection& c) {
@@ -66,11 +94,17 @@ void check_coverage(Core& core, Connection& c) {
     core.arm(c);
 }
 
+bool is_settled(const Connection& c) {
+    if (!c.shadow->seeded || !tracks_output(c) || c.coverage == Coverage::hole) return true;
+    const bool client_is_ahead = c.ack_parked && c.parked_ack > c.snd_nxt;
+    return c.unread.size() == 0 && !client_is_ahead && c.shadow->primary_ack <= c.rcv_nxt &&
+           c.send_queue.app_nxt() >= c.send_queue.primary_nxt();
+}
+
 void on_shadow_timer(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     c.life_at = never;
-    if (c.state == State::time_wait || c.coverage == Coverage::too_old)
-        return core.finish(c, CloseReason::finished);
+    if (c.state == State::time_wait || is_abandoned(c)) return core.finish(c, CloseReason::finished);
     if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
     const Duration grace = core.settings.shadow.hole_grace;

@@ -64,8 +64,8 @@ void delay_ack(Core& core, Connection& c) {
         c.ack_now = true;  // it is about to expire
         return;
     }
+    // Armed by output(), if nothing has carried the acknowledgement until then.
     c.ack_at = std::min(c.ack_at, at);
-    core.arm(c);
 }
 
 }  // namespace

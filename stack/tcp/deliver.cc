@@ -17,7 +17,6 @@ bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     }
     c.unread.push(bytes.subspan(taken));
     if (c.is_silent() && c.unread.size() > core.settings.shadow.lag_budget_bytes) {
-        ++core.counters.lag_budget_exceeded;
         uncover(core, c, Coverage::over_budget, c.bytes_received - c.unread.size());
         c.unread.clear();
     }
@@ -52,6 +51,14 @@ void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
     ++core.counters.tcp_out_of_order;
 }
 
+// The bytes up to `end` come in order: the first of them that had waited already is a duplicate (RFC
+// 2883 4.1).
+void note_filled_twice(Connection& c, Seq end) {
+    if (c.out_of_order == nullptr || c.dsack_due) return;
+    if (const auto known = c.out_of_order->overlap(c.rcv_nxt, end))
+        note_duplicate(c, known->begin, known->end);
+}
+
 // The peer's FIN counts once all before it is here, and the handshake is complete. True when it was taken
 // now.
 bool take_fin(Core& core, Connection& c) {
@@ -59,6 +66,7 @@ bool take_fin(Core& core, Connection& c) {
     c.peer_fin_taken = true;
     c.rcv_nxt += 1;
     c.out_of_order.reset();
+    c.dsack_due = false;  // nothing will be sent again: duplicates mean nothing any more (as in Linux)
     on_peer_fin(core, c);
     return true;
 }
@@ -79,7 +87,7 @@ bool keep_out_of_order(Core& core, Reassembly& reassembly, Seq begin, wire::Byte
 }
 
 bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
-    if (c.coverage == Coverage::over_budget) return true;
+    if (c.is_silent() && is_abandoned(c)) return true;
     Seq begin = segment.seq() + (segment.has(wire::TcpFlags::syn) ? 1 : 0);
     wire::Bytes bytes = segment.payload;
     Seq end = begin + static_cast<std::uint32_t>(bytes.size());
@@ -102,6 +110,7 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
     }
     if (!bytes.empty()) {
         if (begin == c.rcv_nxt) {
+            note_filled_twice(c, end);
             if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
         } else {
             keep_for_later(core, c, begin, bytes);

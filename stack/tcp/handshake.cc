@@ -47,8 +47,8 @@ void settle_handshake(Core& core, Connection& c, const Segment& segment) {
     if (c.handshake_sent <= 1) {
         c.rtt.sample(core.now - c.progress_at, c.snd_una, c.snd_nxt, tcp);
     } else if (c.timestamps && options.timestamps_present && options.tsecr - c.ts_first_own < 0x80000000u) {
-        c.rtt.sample(std::chrono::milliseconds(tsval_now(core, c) - options.tsecr), c.snd_una, c.snd_nxt,
-                     tcp);
+        c.rtt.sample(Duration(std::int64_t{tsval_now(core, c) - options.tsecr} * c.ts_tick()), c.snd_una,
+                     c.snd_nxt, tcp);
     } else {
         c.rtt = RttEstimator(std::max<Duration>(std::chrono::seconds(3), tcp.rto_initial));
     }

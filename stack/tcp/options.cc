@@ -8,7 +8,8 @@
 namespace understudy::stack::tcp {
 
 const ConnectionOptions& options_of(const Core& core, const Connection& c) {
-    return c.options != nullptr ? *c.options : core.settings.tcp.options;
+    const bool own = c.rare_state != nullptr && c.rare_state->options;
+    return own ? *c.rare_state->options : core.settings.tcp.options;
 }
 
 Duration user_timeout_of(const Core& core, const Connection& c) {
@@ -31,10 +32,10 @@ std::uint8_t traffic_class_of(const Core& core, const Connection& c) {
 }
 
 void give_options(Core& core, Connection& c, const ConnectionOptions& options) {
-    if (options == core.settings.tcp.options)
-        c.options.reset();
-    else
-        c.options = std::make_unique<ConnectionOptions>(options);
+    if (options != core.settings.tcp.options)
+        c.rare().options = options;
+    else if (c.rare_state != nullptr)
+        c.rare_state->options.reset();
     c.nodelay = options.nodelay;
     c.cork = options.cork;
 }

@@ -70,8 +70,9 @@ bool ends_with_fin(const Connection& c, const SentSegment& segment) {
 
 // RFC 5681 4.1: after a time-out's worth of silence the window begins as that of a new connection; it halves
 // for each, as Linux has it (RFC 2861).
-void restart_after_idle(Core& core, Connection& c, const Recovery& r) {
-    if (!r.sent.empty() || c.sent_at == Instant{}) return;
+void restart_after_idle(Core& core, Connection& c) {
+    if (c.recovery != nullptr && !c.recovery->sent.empty()) return;
+    if (c.sent_at == Instant{}) return;
     const Duration idle = core.now - c.sent_at;
     core.congestion_of(c).on_idle(c.congestion, idle);
     if (!core.settings.tcp.restart_after_idle || idle <= c.rtt.rto()) return;
@@ -102,20 +103,27 @@ bool send_data(Core& core, Connection& c, Seq seq, std::uint32_t length, bool fi
     return true;
 }
 
-bool send_new(Core& core, Connection& c, std::uint32_t length, bool fin, bool push) {
+// `joins`: it leaves in one burst with the segment before it.
+bool send_new(Core& core, Connection& c, std::uint32_t length, bool fin, bool push, bool joins) {
     Recovery& r = core.recovery_of(c);
-    restart_after_idle(core, c, r);
     const Seq end = c.snd_nxt + length + (fin ? 1 : 0);
     // A retransmission asks to push where a write ended, not where a burst did.
-    const bool ends_write = c.snd_nxt + length == c.send_queue.end() && !c.more_coming;
+    const WriteEnd mark = c.marks() != nullptr ? c.marks()->at(c.snd_nxt + length) : WriteEnd::none;
+    const bool ends_write = (c.snd_nxt + length == c.send_queue.end() && !c.more_coming) ||
+                            mark == WriteEnd::push || mark == WriteEnd::record;
     if (!send_data(core, c, c.snd_nxt, length, fin, push || ends_write)) return false;
     if (r.sent.empty()) {
         c.progress_at = core.now;
         restart_retransmission(core, c);
     }
-    r.sent.push(c.snd_nxt, end, core.now, ends_write);
+    r.sent.push(c.snd_nxt, end, core.now,
+                {.pushed = ends_write, .joins = joins, .ends_record = mark == WriteEnd::record});
     if (length != 0 && length < segment_room(c)) c.snd_small = end;
     c.snd_nxt = c.snd_max = end;
+    if (c.marks() != nullptr) {
+        c.marks()->drop_through(end);
+        if (c.marks()->empty()) c.rare_state->marks.reset();
+    }
     c.sent_at = core.now;
     if (r.reduces_window()) ++r.prr_out;
     if (fin) on_fin_sent(core, c);
@@ -127,13 +135,16 @@ bool send_new(Core& core, Connection& c, std::uint32_t length, bool fin, bool pu
 bool waits_for_more(const Connection& c) {
     if (c.push_once) return false;
     const bool small_out = c.snd_small > c.snd_una && c.snd_small <= c.snd_nxt;
-    return c.cork || c.more_coming || (!c.nodelay && small_out && c.recovery != nullptr);
+    return c.cork || c.more_waits || (!c.nodelay && small_out && c.recovery != nullptr);
 }
 
 // True when sending `length` of `queued` bytes is worth a segment (RFC 9293 3.8.6.2.1).
 bool worth_sending(const Connection& c, std::uint32_t length, std::uint32_t queued) {
     if (length >= segment_room(c)) return true;
-    return length == queued ? !waits_for_more(c) : length >= c.max_snd_wnd / 2;
+    if (length == queued) return !waits_for_more(c);
+    // Behind the end of a record nothing is waited for.
+    if (c.marks() != nullptr && c.marks()->at(c.snd_nxt + length) == WriteEnd::record) return true;
+    return length >= c.max_snd_wnd / 2;
 }
 
 // The segment that would go out next, by window and queue alone.
@@ -151,6 +162,9 @@ Next next_segment(const Connection& c) {
     next.queued = c.snd_nxt < data_end ? distance(c.snd_nxt, data_end) : 0;
     next.usable = c.snd_nxt < limit ? distance(c.snd_nxt, limit) : 0;
     next.length = std::min({next.queued, next.usable, segment_room(c)});
+    if (c.marks() != nullptr)
+        next.length = std::min(
+            next.length, distance(c.snd_nxt, c.marks()->record_after(c.snd_nxt, c.snd_nxt + next.length)));
     next.fin = c.fin_queued && c.snd_nxt + next.length == c.fin_seq;
     return next;
 }
@@ -173,6 +187,7 @@ std::uint32_t burst_segments(const Core& core, const Connection& c) {
 }
 
 void send_allowed(Core& core, Connection& c) {
+    if (!next_segment(c).nothing()) restart_after_idle(core, c);
     std::uint32_t run = 0;
     const std::uint32_t longest_run = burst_segments(core, c);
     bool sent_any = false, limited = false;
@@ -180,18 +195,23 @@ void send_allowed(Core& core, Connection& c) {
         const Next next = next_segment(c);
         if (next.nothing()) break;
         const std::uint32_t pipe = c.recovery != nullptr ? c.recovery->in_flight() : 0;
-        if (pipe >= c.congestion.cwnd) {
+        // The last segment, which carries the FIN, is not kept back (as in Linux).
+        if (pipe >= c.congestion.cwnd && !next.fin) {
             limited = true;
             break;
         }
         if (!next.fin && !worth_sending(c, next.length, next.queued)) break;
-        const std::uint32_t allowed = (c.congestion.cwnd - pipe) * segment_room(c);
-        const bool continued = std::min({next.queued, next.usable, allowed}) >= next.length + segment_room(c);
+        const std::uint32_t allowed =
+            (c.congestion.cwnd > pipe ? c.congestion.cwnd - pipe : 1) * segment_room(c);
+        const bool continued =
+            std::min({next.queued, next.usable, allowed}) >= next.length + segment_room(c) &&
+            (c.marks() == nullptr || c.marks()->at(c.snd_nxt + next.length) == WriteEnd::none);
         // Half the congestion window at most, so that two bursts are on their way (as in Linux).
         const std::uint32_t longest = std::min(longest_run, std::max(c.congestion.cwnd / 2, 1u));
-        const bool push = ++run > 1 && (run >= longest || !continued);
+        const bool joins = ++run > 1;
+        const bool push = joins && (run >= longest || !continued);
         if (run >= longest || !continued) run = 0;
-        if (!send_new(core, c, next.length, next.fin, push)) {
+        if (!send_new(core, c, next.length, next.fin, push, joins)) {
             restart_retransmission(core, c);  // no buffer: the timer tries again
             break;
         }
@@ -202,7 +222,7 @@ void send_allowed(Core& core, Connection& c) {
         note_window_use(c, r->sent.size(), limited || r->in_flight() >= c.congestion.cwnd);
         if (sent_any && c.transmit_timer != TransmitTimer::reordering) schedule_loss_probe(core, c, *r);
     }
-    c.push_once = false;
+    c.push_once = c.more_waits = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
     const bool stuck = (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
     if (stuck && c.retransmit_at == never) schedule_window_probe(core, c);
@@ -238,9 +258,7 @@ void schedule_window_probe(Core& core, Connection& c) {
 }
 
 std::uint32_t tsval_now(const Core& core, const Connection& c) {
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(core.now.time_since_epoch()).count();
-    return c.ts_offset + static_cast<std::uint32_t>(ms);
+    return c.ts_offset + ticks_at(core.now, c.ts_tick());
 }
 
 std::uint32_t segment_room(const Connection& c) {
@@ -251,6 +269,7 @@ void output(Core& core, Connection& c) {
     if (!c.is_synchronized()) return;
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
+    if (c.ack_at != never) core.arm(c);
 }
 
 void send_ack(Core& core, Connection& c) {
@@ -264,10 +283,10 @@ void send_probe(Core& core, Connection& c) {
 
 void probe_window(Core& core, Connection& c) {
     const Next next = next_segment(c);
-    if (next.length == 0 || !send_new(core, c, next.length, next.fin, true)) send_probe(core, c);
+    if (next.length == 0 || !send_new(core, c, next.length, next.fin, true, false)) send_probe(core, c);
 }
 
-bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe) {
+bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe, bool push) {
     const std::uint32_t room = segment_room(c);
     const Seq limit = c.snd_una + c.snd_wnd;
     // The first segment goes out even into a closed window: its answer tells whether it is still closed.
@@ -275,15 +294,16 @@ bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe)
     if (r.sent[i].length() > room + 1 || (r.sent[i].length() > room && !ends_with_fin(c, r.sent[i])))
         r.sent.split(i, r.sent[i].begin + room);
     // What had been small segments goes out as one.
-    while (!probe && i + 1 < r.sent.size() && !r.sent[i].sacked && !r.sent[i + 1].sacked &&
-           distance(r.sent[i].begin, r.sent[i + 1].end) <= room && r.sent[i + 1].end <= limit)
+    while (!probe && i + 1 < r.sent.size() && !r.sent[i].ends_record && !r.sent[i].sacked &&
+           !r.sent[i + 1].sacked && distance(r.sent[i].begin, r.sent[i + 1].end) <= room &&
+           r.sent[i + 1].end <= limit)
         r.sent.merge_with_next(i);
     const SentSegment segment = r.sent[i];
     const bool fin = ends_with_fin(c, segment);
-    if (!send_data(core, c, segment.begin, segment.length() - (fin ? 1 : 0), fin, segment.pushed))
+    if (!send_data(core, c, segment.begin, segment.length() - (fin ? 1 : 0), fin, push || segment.pushed))
         return false;
     ++core.counters.tcp_retransmitted;
-    ++c.retransmitted;
+    ++c.rare().retransmitted;
     if (probe) {
         r.sent.mark_probed(i, core.now);
         return true;
@@ -298,11 +318,19 @@ bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe)
 }
 
 void resend_lost(Core& core, Connection& c, Recovery& r) {
+    std::uint32_t run = 0;
     for (std::uint32_t i = 0; i < r.sent.size() && r.sent.has_lost_unsent(); ++i) {
         const SentSegment& segment = r.sent[i];
-        if (!segment.lost || segment.resent) continue;
+        if (!segment.lost || segment.resent) {
+            run = 0;
+            continue;
+        }
         if (r.in_flight() >= c.congestion.cwnd) break;
-        if (!resend(core, c, r, i, false)) break;
+        // What left in one burst and leaves in one again ends with a push, as it did.
+        run = segment.joins ? run + 1 : 1;
+        const bool goes_on = i + 1 < r.sent.size() && r.sent[i + 1].joins && r.sent[i + 1].lost &&
+                             !r.sent[i + 1].resent && r.in_flight() + 1 < c.congestion.cwnd;
+        if (!resend(core, c, r, i, false, run > 1 && !goes_on)) break;
         if (r.reduces_window()) ++r.prr_out;
         if (i == 0 && c.transmit_timer != TransmitTimer::reordering) restart_retransmission(core, c);
     }
@@ -310,7 +338,7 @@ void resend_lost(Core& core, Connection& c, Recovery& r) {
 
 bool send_beyond_window(Core& core, Connection& c) {
     const Next next = next_segment(c);
-    return !next.nothing() && send_new(core, c, next.length, next.fin, true);
+    return !next.nothing() && send_new(core, c, next.length, next.fin, false, false);
 }
 
 void send_handshake(Core& core, Connection& c) {

@@ -25,15 +25,15 @@ void shrink(Core& core, Connection& c, std::uint16_t mss) {
     core.mark_dirty(c);
 }
 
-// Whether the quoted segment may be one of ours (RFC 5927 4.1).
+// Whether the quoted segment may be one of ours, while silent the primary's (RFC 5927 4.1).
 bool is_in_flight(const Connection& c, Seq quoted) {
-    return c.snd_una <= quoted && quoted < c.snd_max;
+    return c.snd_una <= quoted && quoted < (c.is_silent() ? c.snd_nxt : c.snd_max);
 }
 
 }  // namespace
 
 void on_path_mtu(Core& core, Connection& c, std::uint32_t mtu, Seq quoted) {
-    if (c.is_silent() || !is_in_flight(c, quoted)) {
+    if (!is_in_flight(c, quoted)) {
         ++core.counters.drop_icmp_unproven;
         return;
     }
@@ -49,8 +49,8 @@ void on_path_mtu(Core& core, Connection& c, std::uint32_t mtu, Seq quoted) {
     if (room >= c.mss) return;
     ++core.counters.path_mtu_lowered;
     const auto mss = static_cast<std::uint16_t>(std::max<std::uint32_t>(room, least_send_mss));
-    if (!c.is_synchronized()) {
-        c.mss = mss;
+    if (c.is_silent() || !c.is_synchronized()) {
+        c.mss = mss;  // what is sent later
         return;
     }
     shrink(core, c, mss);

@@ -16,21 +16,26 @@ bool can_be_carried_on(const Core& core, const Connection& c) {
 
 Promoted reset(Core& core, Connection& c) {
     // The acknowledgement of the client's latest segment is what it accepts (RFC 5961 3.2, rules.md 24).
-    send_reset(core, c, c.ack_parked || c.coverage == Coverage::too_old ? c.parked_ack : c.snd_una);
+    send_reset(core, c, c.ack_parked || is_abandoned(c) ? c.parked_ack : c.snd_una);
     ++core.counters.connections_reset_at_promotion;
     core.finish(c, CloseReason::uncovered);
     return Promoted::reset;
 }
 
-// The primary's timestamp clock goes on from the last value the client may have seen (rules.md 11). Its rate
-// is taken as one tick a millisecond.
+// The primary's timestamp clock goes on, at its pace (rules.md 11).
 void continue_timestamps(Core& core, Connection& c, const Shadow& shadow) {
-    const auto elapsed =
-        std::chrono::duration_cast<std::chrono::milliseconds>(core.now - shadow.primary_tsval_at);
-    const auto ticks = static_cast<std::uint32_t>(std::max<std::int64_t>(elapsed.count(), 1));
-    c.ts_offset = 0;
-    c.ts_offset = shadow.primary_tsval + ticks - tsval_now(core, c);
-    c.ts_first_own = tsval_now(core, c);
+    c.set_ts_tick(shadow.clock.tick() != 0 ? shadow.clock.tick() : core.primary_tick);
+    c.ts_first_own = shadow.clock.continued(core.now, c.ts_tick());
+    c.ts_offset = c.ts_first_own - ticks_at(core.now, c.ts_tick());
+}
+
+// Segments as large as the primary's were: the path may take no larger ones (rules.md 4).
+void continue_segment_size(const Core& core, Connection& c, const Shadow& shadow) {
+    const std::uint16_t options = c.timestamps ? 12 : 0;
+    if (shadow.syn.mss == 0 && shadow.largest_segment != 0)
+        c.mss = std::min<std::uint16_t>(shadow.largest_segment + options, core.interface_mss(c.key.remote));
+    else if (shadow.full_segment + options >= default_mss)
+        c.mss = std::min<std::uint16_t>(c.mss, shadow.full_segment + options);
 }
 
 // A handshake that the primary left half open is completed (rules.md 25): with its own SYN/ACK if that was
@@ -88,7 +93,7 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     Recovery& r = core.recovery_of(c);
     for (Seq at = c.snd_una; at < c.snd_nxt;) {
         const Seq end = at + std::min(room, distance(at, c.snd_nxt));
-        r.sent.push(at, end, core.now, end == c.snd_nxt);
+        r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
         r.sent.mark_lost(r.sent.size() - 1);
         at = end;
     }
@@ -106,13 +111,14 @@ Promoted promote_connection(Core& core, Connection& c) {
         return Promoted::ended;
     }
     const bool half_open = c.state == State::syn_received;
-    if (!half_open && !can_be_carried_on(core, c)) return reset(core, c);
+    if (is_abandoned(c) || (!half_open && !can_be_carried_on(core, c))) return reset(core, c);
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on
     c.promoted = true;
     c.life_at = never;
     c.last_ack_sent = shadow->primary_ack;
     c.ts_recent_at = seconds(core.now);
     if (shadow->seeded && c.timestamps) continue_timestamps(core, c, *shadow);
+    if (shadow->seeded) continue_segment_size(core, c, *shadow);
     if (half_open) return complete_handshake(core, c, *shadow);
     if (c.state == State::time_wait) {
         c.life_at = core.now + core.settings.tcp.time_wait;

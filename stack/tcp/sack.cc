@@ -81,14 +81,14 @@ void take_sack_blocks(Core& core, Connection& c, Recovery& r, const Segment& seg
 
 void note_duplicate(Connection& c, Seq begin, Seq end) {
     if (!c.sack || begin >= end) return;
-    c.dsack = {begin, end};
+    c.rare().dsack = {begin, end};
     c.dsack_due = true;
 }
 
 std::uint8_t fill_sack_blocks(Connection& c, std::span<wire::SeqRange> out) {
     std::size_t count = 0;
     // RFC 2883 4: the duplicate stands first, and is told once.
-    if (c.dsack_due) out[count++] = c.dsack;
+    if (c.dsack_due) out[count++] = c.rare().dsack;
     c.dsack_due = false;
     if (c.out_of_order != nullptr) count += c.out_of_order->sack_blocks(out.subspan(count));
     return static_cast<std::uint8_t>(count);

@@ -34,9 +34,14 @@ void SentSegments::change(std::uint32_t i, Change&& what) {
     count(segment, 1);
 }
 
-void SentSegments::push(Seq begin, Seq end, Instant now, bool pushed) {
+void SentSegments::push(Seq begin, Seq end, Instant now, Kind kind) {
     assert(empty() || back().end == begin);
-    segments_.push_back({.begin = begin, .end = end, .sent_at = now, .pushed = pushed});
+    segments_.push_back({.begin = begin,
+                         .end = end,
+                         .sent_at = now,
+                         .pushed = kind.pushed,
+                         .joins = kind.joins,
+                         .ends_record = kind.ends_record});
 }
 
 void SentSegments::pop_front() {
@@ -60,7 +65,9 @@ void SentSegments::split(std::uint32_t i, Seq at) {
     assert(at > rest.begin && at < rest.end);
     rest.begin = at;
     segments_[head_ + i].end = at;
-    segments_[head_ + i].pushed = false;  // it stands at the end
+    // These stand at the end.
+    segments_[head_ + i].pushed = segments_[head_ + i].ends_record = false;
+    rest.joins = true;
     segments_.insert(segments_.begin() + static_cast<std::ptrdiff_t>(head_ + i + 1), rest);
     count(rest, 1);
 }
@@ -73,6 +80,7 @@ void SentSegments::merge_with_next(std::uint32_t i) {
     change(i, [&next](SentSegment& segment) {
         segment.end = next.end;
         segment.pushed = segment.pushed || next.pushed;
+        segment.ends_record = next.ends_record;
         segment.ever_resent = segment.ever_resent || next.ever_resent;
     });
 }

@@ -13,9 +13,11 @@ namespace understudy::stack::tcp {
 
 struct SentSegment {
     Seq begin;
-    Seq end;              // a FIN counts
-    Instant sent_at;      // the latest transmission
-    bool pushed = false;  // carries PSH
+    Seq end;                   // a FIN counts
+    Instant sent_at;           // the latest transmission
+    bool pushed = false;       // carries PSH, for a write ends here
+    bool joins = false;        // left in one burst with the segment before it
+    bool ends_record = false;  // is not to be merged with the next
     bool sacked = false;
     bool lost = false;
     bool resent = false;       // a retransmission is on its way
@@ -35,7 +37,12 @@ class SentSegments {
     // The first segment that ends after `seq`; size() when there is none.
     std::uint32_t find(Seq seq) const;
 
-    void push(Seq begin, Seq end, Instant now, bool pushed);
+    struct Kind {
+        bool pushed = false;
+        bool joins = false;
+        bool ends_record = false;
+    };
+    void push(Seq begin, Seq end, Instant now, Kind kind);
     void pop_front();
     // The peer has acknowledged a part of the first segment.
     void trim_front(Seq una);

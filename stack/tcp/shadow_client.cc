@@ -20,6 +20,7 @@ Shadow::ClientSyn read_syn(const Segment& segment) {
     syn.sack_permitted = options.sack_permitted;
     syn.timestamps_present = options.timestamps_present;
     syn.tsval = options.tsval;
+    syn.data_bytes = static_cast<std::uint32_t>(segment.payload.size());
     return syn;
 }
 
@@ -31,7 +32,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
         Shadow& shadow = *c->shadow;
         if (syn.isn == c->irs && shadow.syn.seen) return;  // sent again
         if (syn.isn == c->irs && shadow.seeded) return complete_seed(core, *c, syn);
-        if (shadow.seeded || c->coverage == Coverage::too_old) {
+        if (shadow.seeded || is_abandoned(*c)) {
             shadow.next_syn = syn;  // the primary's SYN/ACK decides whether the ports are used anew
             return;
         }
@@ -56,9 +57,9 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     core.arm(*c);
 }
 
-// A connection that began before the replica watched: only what a RST at takeover needs is kept (rules.md
-// 24).
-void on_older_connection(Core& core, Connection* c, const Segment& segment) {
+// A connection that began before the replica watched, or that was given up: only what a RST at takeover needs
+// is kept (rules.md 24).
+void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) {
         if (c != nullptr) linger_after_reset(core, *c);
         return;
@@ -132,7 +133,7 @@ bool establish_shadow(Core& core, Connection& c) {
 
 void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
-    if (c == nullptr || c->coverage == Coverage::too_old) return on_older_connection(core, c, segment);
+    if (c == nullptr || is_abandoned(*c)) return on_uncontinued(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
     (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
@@ -142,11 +143,13 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     }
     note_newest_timestamp(*c, segment);
     note_acknowledgement(core, *c, segment);
+    if (segment.header.options.authenticated) note_hindrance(core, *c, Hindrance::authentication);
     if (c->shadow->seeded) {
         if (!c->is_synchronized() && c->parked_ack > c->iss && !establish_shadow(core, *c)) return;
         if (!apply_client_acks(core, *c)) return;
     }
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
+    if (is_abandoned(*c)) return (void)abandon(core, *c);
     apply_client_reset(core, *c);
     check_coverage(core, *c);
     (void)finish_if_done(core, *c);

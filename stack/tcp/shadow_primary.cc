@@ -32,7 +32,7 @@ void report_seed(Core& core, const Connection& c) {
     record.timestamps = c.timestamps;
     record.sack_permitted = c.sack;
     record.inferred = !shadow.syn.seen;
-    record.primary_tsval = shadow.primary_tsval;
+    record.primary_tsval = shadow.clock.newest();
     record.client_tsval = c.ts_recent;
     core.events.seeded(record);
 }
@@ -60,11 +60,11 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.congestion.cwnd = tcp.initial_window_segments;
     shadow.primary_mss = options.mss;
     shadow.primary_ack = segment.ack();
-    if (c.timestamps) {
-        shadow.primary_tsval = options.tsval;
-        shadow.primary_tsval_at = core.now;
-    }
+    if (c.timestamps) shadow.clock.begin(options.tsval, core.now);
     if (!shadow.syn.seen) uncover(core, c, Coverage::inferred, 0);
+    if (options.authenticated) note_hindrance(core, c, Hindrance::authentication);
+    if (options.multipath) note_hindrance(core, c, Hindrance::multipath);
+    if (segment.ack() != c.irs + 1) note_hindrance(core, c, Hindrance::fast_open);
     ++core.counters.connections_seeded;
     report_seed(core, c);
 }
@@ -147,16 +147,22 @@ void keep_for_seed(Core& core, Connection& c, const Segment& segment) {
                                 core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
 }
 
+// Whether a SYN/ACK acknowledges the SYN, or the SYN and data that it carried (RFC 7413).
+bool answers_syn(const Connection& c, const Segment& segment) {
+    const Seq first = c.irs + 1;
+    return segment.ack() >= first && segment.ack() <= first + c.shadow->syn.data_bytes;
+}
+
 // The last SYN/ACK that the client accepts wins (design.md 4).
 void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
-    if (c != nullptr && c->shadow->seeded && c->iss == segment.seq() && c->irs + 1 == segment.ack()) {
+    if (c != nullptr && c->shadow->seeded && c->iss == segment.seq() && answers_syn(*c, segment)) {
         ++core.counters.seeds_retransmitted;
         return;
     }
-    if (c != nullptr && c->irs + 1 != segment.ack()) {
+    if (c != nullptr && !answers_syn(*c, segment)) {
         const Shadow::ClientSyn next = c->shadow->next_syn;
         const bool reused = next.seen && next.isn + 1 == segment.ack();
-        if (!reused && c->state != State::time_wait && c->coverage != Coverage::too_old) {
+        if (!reused && c->state != State::time_wait && !is_abandoned(*c)) {
             ++core.counters.drop_seed_mismatch;
             return;
         }
@@ -172,6 +178,7 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     if (c == nullptr) return;
     c->peer_link = segment.link_destination;
     seed(core, *c, segment);
+    if (is_abandoned(*c)) return (void)abandon(core, *c);
     // Client segments that overtook the SYN/ACK on the mirror are there already.
     if (c->ack_parked) {
         c->snd_wnd <<= c->snd_scale;  // their scale was not known
@@ -184,15 +191,27 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     check_coverage(core, *c);
 }
 
+// A sender pushes at the end of what it has: a segment that does not was cut by the MSS at work. Larger ones
+// than the client accepts were put together by an offloading host.
+void note_segment_size(Connection& c, const Segment& segment) {
+    const auto size = segment.payload.size();
+    if (size == 0 || (c.shadow->syn.mss != 0 && size > segment_room(c))) return;
+    Shadow& shadow = *c.shadow;
+    shadow.largest_segment = std::max(shadow.largest_segment, static_cast<std::uint16_t>(size));
+    if (!segment.has(TcpFlags::psh | TcpFlags::fin))
+        shadow.full_segment = std::max(shadow.full_segment, static_cast<std::uint16_t>(size));
+}
+
 void note_numbers(Core& core, Connection& c, const Segment& segment) {
     Shadow& shadow = *c.shadow;
     const wire::TcpOptions& options = segment.header.options;
     if (!segment.link_destination.is_group()) c.peer_link = segment.link_destination;
     c.ttl = segment.ttl;
-    if (options.timestamps_present && static_cast<std::int32_t>(options.tsval - shadow.primary_tsval) >= 0) {
-        shadow.primary_tsval = options.tsval;
-        shadow.primary_tsval_at = core.now;
+    if (options.timestamps_present) {
+        shadow.clock.sample(options.tsval, core.now);
+        if (shadow.clock.tick() != 0) core.primary_tick = shadow.clock.tick();
     }
+    note_segment_size(c, segment);
     if (!segment.has(TcpFlags::ack)) return;
     shadow.primary_ack = max(shadow.primary_ack, segment.ack());
     const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
@@ -227,10 +246,10 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
                                 core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
         return;
     }
+    core.watch.primary_answered();
     compare(core, c, bytes);
     take_reordered(core, c);
     if (c.send_queue.bytes() > core.settings.shadow.lag_budget_bytes + core.settings.tcp.send_buffer_bytes) {
-        ++core.counters.lag_budget_exceeded;
         uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
     }
 }
@@ -261,16 +280,21 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c, segment);
     (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
-    if (c->coverage == Coverage::too_old) return;
+    if (is_abandoned(*c)) return;
     if (!c->shadow->seeded) return keep_for_seed(core, *c, segment);
     if (are_far_apart(segment.seq(), c->send_queue.primary_nxt())) {
         ++core.counters.drop_out_of_window;
         return;
     }
+    if (segment.header.options.authenticated) {
+        note_hindrance(core, *c, Hindrance::authentication);
+        return (void)abandon(core, *c);
+    }
     note_numbers(core, *c, segment);
     // The primary sends data only on an established connection: the client's last ACK may be missing here.
     if (segment.length() != 0 && !establish_shadow(core, *c)) return;
     if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
+    if (is_abandoned(*c)) return (void)abandon(core, *c);
     Shadow& shadow = *c->shadow;
     shadow.max_flight =
         std::max(shadow.max_flight, c->snd_nxt > c->snd_una ? distance(c->snd_una, c->snd_nxt) : 0u);

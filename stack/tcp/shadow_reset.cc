@@ -74,7 +74,7 @@ void on_primary_reset(Core& core, Connection& c, const Segment& segment) {
         return;
     }
     if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_primary);
-    if (has_ended(c) || c.coverage == Coverage::too_old) return linger_after_reset(core, c);
+    if (has_ended(c) || is_abandoned(c)) return linger_after_reset(core, c);
     // The client takes none that lies before what it has acknowledged.
     if (segment.seq() < c.snd_una || are_far_apart(segment.seq(), c.send_queue.primary_nxt())) {
         ++core.counters.drop_bad_reset;

@@ -32,7 +32,7 @@ void acknowledge(Core& core, TimeWait& record, const Segment& segment) {
     header.window = record.window;
     if (record.timestamps) {
         header.options.timestamps_present = true;
-        header.options.tsval = record.ts_offset + ms;
+        header.options.tsval = record.ts_offset + ticks_at(core.now, record.ts_tick);
         header.options.tsecr = record.ts_recent;
     }
     send_control(core, segment.local, segment.remote, record.peer_link, record.ttl, header);
@@ -53,6 +53,7 @@ void remember_time_wait(Core& core, const Connection& c) {
     record.ts_recent = c.ts_recent;
     record.ts_recent_at = c.ts_recent_at;
     record.ts_offset = c.ts_offset;
+    record.ts_tick = c.ts_tick();
     record.until = core.now + core.settings.tcp.time_wait;
     // Like Linux the connection is closed at once where there is no room (its protection against old
     // duplicates is lost, not memory).

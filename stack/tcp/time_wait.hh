@@ -9,6 +9,7 @@
 #include "stack/address.hh"
 #include "stack/flow_table.hh"
 #include "stack/seq.hh"
+#include "stack/tcp/primary_clock.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack::tcp {
@@ -27,6 +28,7 @@ struct TimeWait {
     std::uint32_t ts_recent = 0;
     std::uint32_t ts_recent_at = 0;  // seconds
     std::uint32_t ts_offset = 0;
+    TickLength ts_tick = default_tick;
     std::uint32_t answered_invalid_at = 0;  // milliseconds
     Instant until{};
 };

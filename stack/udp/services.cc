@@ -6,22 +6,20 @@
 #include "stack/wire/udp.hh"
 
 namespace understudy::stack::udp {
-namespace {
-
-std::size_t expire(DatagramStore& store, Instant now, Duration hold) {
-    std::size_t gone = 0;
-    for (; !store.empty() && store.oldest_at() + hold <= now; ++gone)
-        store.drop_oldest();
-    return gone;
-}
-
-}  // namespace
-
 Services::Services(tcp::Core& core, RandomSource& random)
     : core_(core),
       withheld_(random.next(), core.settings.udp.hold_datagrams, core.settings.udp.hold_bytes),
       ahead_(random.next(), core.settings.udp.hold_datagrams, core.settings.udp.hold_bytes),
-      links_(random.next(), core.settings.udp.max_peers) {}
+      links_(random.next(), core.settings.udp.max_peers) {
+    for (const Endpoint& service : core.settings.udp_services)
+        tallies_.push_back({.service = service});
+}
+
+Services::Tally* Services::tally_of(const Endpoint& endpoint) {
+    const auto is_of = [&](const Tally& tally) { return tally.service == endpoint; };
+    const auto found = std::find_if(tallies_.begin(), tallies_.end(), is_of);
+    return found == tallies_.end() ? nullptr : &*found;
+}
 
 bool Services::is_service(const Endpoint& endpoint) const {
     const auto& services = core_.settings.udp_services;
@@ -29,17 +27,18 @@ bool Services::is_service(const Endpoint& endpoint) const {
 }
 
 void Services::input(const Datagram& datagram) {
-    if (!is_service(datagram.local)) {
+    Tally* tally = tally_of(datagram.local);
+    if (tally == nullptr) {
         ++core_.counters.drop_udp_no_service;
         return;
     }
     if (datagram.source == Source::tap_from_primary)
-        take_from_primary(datagram);
+        take_from_primary(datagram, *tally);
     else
-        take_from_client(datagram);
+        take_from_client(datagram, *tally);
 }
 
-void Services::take_from_client(const Datagram& datagram) {
+void Services::take_from_client(const Datagram& datagram, Tally& tally) {
     if (!tcp::is_possible_peer(datagram.remote.address) || datagram.link_destination.is_group()) {
         ++core_.counters.drop_udp_bad_peer;
         return;
@@ -54,10 +53,11 @@ void Services::take_from_client(const Datagram& datagram) {
     links_.learn(datagram.remote.address, datagram.link_source,
                  mirrored ? Evidence::mirrored_peer : Evidence::peer);
     ++core_.counters.udp_datagrams_received;
+    ++tally.received;
     core_.events.datagram(datagram.local, datagram.remote, datagram.payload);
 }
 
-void Services::take_from_primary(const Datagram& datagram) {
+void Services::take_from_primary(const Datagram& datagram, Tally& tally) {
     if (core_.mode == Mode::master) {
         ++core_.counters.primary_frames_after_promotion;
         return;
@@ -65,31 +65,37 @@ void Services::take_from_primary(const Datagram& datagram) {
     links_.learn(datagram.remote.address, datagram.link_destination, Evidence::primary);
     const Flow flow{datagram.local, datagram.remote};
     expire();
-    if (withheld_.take(flow, datagram.payload))
+    if (withheld_.take(flow, datagram.payload)) {
         ++core_.counters.udp_answers_matched;
-    else
+        ++tally.matched;
+    } else {
         core_.counters.udp_hold_overflow += ahead_.add(flow, datagram.payload, core_.now);
+    }
 }
 
 bool Services::is_sendable(const Endpoint& service, const Endpoint& client, std::size_t length) const {
-    return is_service(service) && client.port != 0 && tcp::is_possible_peer(client.address) &&
+    return client.port != 0 && tcp::is_possible_peer(client.address) &&
            client.address.is_v4() == service.address.is_v4() &&
            wire::ip_header_length(service.address) + wire::udp_header_length + length <= core_.settings.mtu;
 }
 
 bool Services::send(const Endpoint& service, const Endpoint& client, wire::Bytes bytes) {
-    if (!is_sendable(service, client, bytes.size())) {
+    Tally* tally = tally_of(service);
+    if (tally == nullptr || !is_sendable(service, client, bytes.size())) {
         ++core_.counters.drop_udp_unsendable;
         return false;
     }
     const Flow flow{service, client};
+    ++tally->answered;
     if (core_.mode == Mode::master) return transmit(flow, bytes);
     ++core_.counters.udp_answers_withheld;
     expire();
-    if (ahead_.take(flow, bytes))
+    if (ahead_.take(flow, bytes)) {
         ++core_.counters.udp_answers_matched;
-    else
+        ++tally->matched;
+    } else {
         core_.counters.udp_hold_overflow += withheld_.add(flow, bytes, core_.now);
+    }
     return true;
 }
 
@@ -105,9 +111,17 @@ std::size_t Services::release() {
 }
 
 void Services::expire() {
-    const Duration hold = core_.settings.udp.hold;
-    core_.counters.udp_answers_expired += udp::expire(withheld_, core_.now, hold);
-    core_.counters.udp_primary_unmatched += udp::expire(ahead_, core_.now, hold);
+    core_.counters.udp_answers_expired += expire(withheld_, &Tally::expired);
+    core_.counters.udp_primary_unmatched += expire(ahead_, &Tally::unmatched);
+}
+
+std::size_t Services::expire(DatagramStore& store, std::uint64_t Tally::*counter) {
+    std::size_t gone = 0;
+    for (; !store.empty() && store.oldest_at() + core_.settings.udp.hold <= core_.now; ++gone) {
+        ++(tally_of(store.oldest_flow().local)->*counter);
+        store.drop_oldest();
+    }
+    return gone;
 }
 
 std::optional<Instant> Services::next_deadline() const {

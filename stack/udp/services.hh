@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "stack/interfaces.hh"
+#include "stack/snapshot.hh"
 #include "stack/tcp/core.hh"
 #include "stack/udp/datagram.hh"
 #include "stack/udp/datagram_store.hh"
@@ -31,17 +32,25 @@ class Services {
     // Drops what has waited too long.
     void expire();
     std::optional<Instant> next_deadline() const;
+    const std::vector<DatagramServiceSnapshot>& snapshots() const { return tallies_; }
 
   private:
-    void take_from_client(const Datagram& datagram);
-    void take_from_primary(const Datagram& datagram);
+    using Tally = DatagramServiceSnapshot;
+
+    // Null for an endpoint that is no service.
+    Tally* tally_of(const Endpoint& endpoint);
+    void take_from_client(const Datagram& datagram, Tally& tally);
+    void take_from_primary(const Datagram& datagram, Tally& tally);
     bool is_sendable(const Endpoint& service, const Endpoint& client, std::size_t length) const;
+    // Drops what has waited too long, each counted in this member of its service's tally.
+    std::size_t expire(DatagramStore& store, std::uint64_t Tally::*counter);
     bool transmit(const Flow& flow, wire::Bytes bytes);
 
     tcp::Core& core_;
     DatagramStore withheld_;  // answers of the application that the primary was not seen to give
     DatagramStore ahead_;     // answers of the primary that the application has not given
     PeerLinks links_;
+    std::vector<Tally> tallies_;  // one for each service
 };
 
 }  // namespace understudy::stack::udp

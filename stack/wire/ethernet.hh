@@ -25,6 +25,9 @@ struct EthernetHeader {
     EtherType type{};
 };
 
+inline constexpr std::size_t vlan_tag_length = 4;
+inline constexpr std::uint16_t vlan_id_mask = 0x0fff;  // of the tag's first two bytes behind the type
+
 inline std::optional<EthernetHeader> parse_ethernet(Bytes frame) {
     if (frame.size() < ethernet_header_length) return std::nullopt;
     EthernetHeader header;
@@ -39,6 +42,13 @@ inline void write_ethernet(MutableBytes frame, const EthernetHeader& header) {
     std::memcpy(frame.data(), header.destination.octets.data(), 6);
     std::memcpy(frame.data() + 6, header.source.octets.data(), 6);
     store16(frame.data() + 12, static_cast<std::uint16_t>(header.type));
+}
+
+// The same with an IEEE 802.1Q tag; `frame` has room for ethernet_header_length + vlan_tag_length bytes.
+inline void write_tagged_ethernet(MutableBytes frame, const EthernetHeader& header, std::uint16_t vlan) {
+    write_ethernet(frame, {header.destination, header.source, EtherType::vlan});
+    store16(frame.data() + 14, vlan);
+    store16(frame.data() + 16, static_cast<std::uint16_t>(header.type));
 }
 
 }  // namespace understudy::stack::wire

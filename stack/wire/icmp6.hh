@@ -16,6 +16,8 @@ inline constexpr std::uint8_t icmp6_unreachable = 1;
 inline constexpr std::uint8_t icmp6_port_unreachable = 4;  // a code of it
 inline constexpr std::uint8_t icmp6_packet_too_big = 2;
 inline constexpr std::uint8_t icmp6_time_exceeded = 3;
+inline constexpr std::uint8_t icmp6_parameter_problem = 4;
+inline constexpr std::uint8_t icmp6_unrecognised_header = 1;  // a code of it
 inline constexpr std::uint8_t icmp6_echo_request = 128;
 inline constexpr std::uint8_t icmp6_echo_reply = 129;
 inline constexpr std::uint8_t icmp6_neighbour_solicitation = 135;
@@ -75,6 +77,17 @@ inline void write_advertisement(MutableBytes message, const Advertisement& adver
     store8(p + 24, 2);  // target link-layer address (RFC 4861 4.6.1)
     store8(p + 25, 1);
     std::memcpy(p + 26, advertisement.link.octets.data(), 6);
+}
+
+// A neighbour solicitation for `target` with our link-level address (RFC 4861 4.3); room and checksum as above.
+inline void write_solicitation(MutableBytes message, const IpAddress& target, const LinkAddress& own) {
+    std::byte* p = message.data();
+    store32(p, std::uint32_t{icmp6_neighbour_solicitation} << 24);
+    store32(p + 4, 0);
+    std::memcpy(p + 8, target.octets.data(), 16);
+    store8(p + 24, 1);  // source link-layer address (RFC 4861 4.6.1)
+    store8(p + 25, 1);
+    std::memcpy(p + 26, own.octets.data(), 6);
 }
 
 inline constexpr IpAddress all_nodes = {{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};

@@ -13,10 +13,12 @@ struct IpHeader {
     IpProtocol protocol{};  // IPv6: of the upper layer, behind all extension headers
     std::uint8_t traffic_class = 0;
     std::uint8_t ttl = 64;             // IPv6: hop limit
-    std::uint16_t identification = 0;  // IPv4
+    std::uint32_t identification = 0;  // IPv4: of every packet; IPv6: of fragments
     bool dont_fragment = true;         // IPv4
     bool fragment = false;             // more fragments, or an offset
-    std::uint16_t header_length = 0;   // with options and extension headers
+    bool more_fragments = false;
+    std::uint16_t fragment_offset = 0;  // bytes
+    std::uint16_t header_length = 0;    // with options and extension headers
     std::uint32_t total_length = 0;
 };
 
@@ -25,6 +27,8 @@ enum class IpError : std::uint8_t {
     malformed,
     bad_checksum,
     unfilled_checksum,  // left zero for a NIC to fill in; the header is read all the same
+    source_routed,   // the sender says which way it must take (RFC 7126 4.3, RFC 5095)
+    unknown_option,  // of an extension header, to be dropped by those who do not know it (RFC 8200 4.2)
 };
 
 }  // namespace understudy::stack::wire

@@ -10,7 +10,10 @@ enum Kind : std::uint8_t {
     window_scale = 3,
     sack_permitted = 4,
     sack = 5,
-    timestamps = 8
+    timestamps = 8,
+    md5_signature = 19,   // RFC 2385
+    authentication = 29,  // RFC 5925
+    multipath = 30,       // RFC 8684
 };
 
 constexpr std::uint8_t max_window_scale = 14;  // RFC 7323 2.3
@@ -39,6 +42,13 @@ void parse_option(std::uint8_t kind, Bytes body, TcpOptions& options) {
             for (std::size_t at = 0; at < body.size() && options.sack_count < max_sack_blocks; at += 8)
                 options.sack[options.sack_count++] = {Seq(load32(body.data() + at)),
                                                       Seq(load32(body.data() + at + 4))};
+            break;
+        case Kind::md5_signature:
+        case Kind::authentication:
+            options.authenticated = true;
+            break;
+        case Kind::multipath:
+            options.multipath = true;
             break;
         default:
             break;

@@ -36,7 +36,9 @@ struct TcpOptions {
     bool timestamps_present = false;
     std::uint32_t tsval = 0;
     std::uint32_t tsecr = 0;
-    bool malformed = false;  // read: an option had an impossible length
+    bool malformed = false;      // read: an option had an impossible length
+    bool authenticated = false;  // read: signed (RFC 2385, RFC 5925)
+    bool multipath = false;      // read: RFC 8684
     std::uint8_t sack_count = 0;
     std::array<SeqRange, max_sack_blocks> sack{};
 };

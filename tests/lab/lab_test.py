@@ -88,6 +88,37 @@ def power_fault(*words: str) -> Callable[[], None]:
     return lambda: expect_takeover(judge([*QUICK, *words]))
 
 
+def datagrams(*words: str) -> Callable[[], None]:
+    def case() -> None:
+        result = judge([*QUICK, "--app", "udp-echo", *words])
+        expect_takeover(result)
+        service, = result["replica"]["status"]["services"]
+        counts = {name: int(value) for name, value in service["datagrams"].items()}
+        assert service["endpoint"].endswith("/udp"), service
+        # Half of the run was shadowed: what the application answered then was what the primary answered.
+        assert counts["received"] == counts["answered"] > counts["matched"] > 0, counts
+        assert counts["expired"] == 0 and counts["unmatched"] == 0, counts
+    return case
+
+
+def any_datagram_client() -> None:
+    program = ("import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.2); "
+               "s.connect((\"{host}\",{port}));\n"
+               "def ask(n):\n"
+               "  for attempt in range(20):\n"
+               "    s.send(b\"%08d\" % n)\n"
+               "    try:\n"
+               "      while s.recv(100) != b\"%08d\" % n: pass\n"
+               "      return\n"
+               "    except TimeoutError: pass\n"
+               "  raise SystemExit(1)\n"
+               "for n in range(250): ask(n); time.sleep(0.01)\n"
+               "print(\"all answered\")")
+    result = judge([*QUICK, "--app", "udp-echo", "--client", f"/usr/bin/python3 -c '{program}'"])
+    assert result["verdict"] == "survived", result["reason"]
+    assert result["client"] == {"exit": 0, "output": "all answered\n"}, result["client"]
+
+
 def control_run() -> None:
     result = judge([*QUICK, "--fault", "none"])
     expect_survival(result)
@@ -172,6 +203,7 @@ def usage_errors() -> None:
         ["failover", "--fault", "fire"],
         ["failover", "--clients", "0"],
         ["failover", "--rate", "nan"],
+        ["failover", "--app", "udp-echo", "--message-bytes", "7"],
         ["failover", "--port", "0"],
         ["failover", "--server", "cat", "--port", "1"],
         ["failover", "--duration", "1", "--kill-after", "2"],
@@ -190,6 +222,10 @@ CASES: dict[str, Callable[[], None]] = {
     "two-cores": power_fault("--app", "echo", "--cores", "2"),
     "ipv6": power_fault("--ip", "6"),
     "ticker": power_fault("--app", "ticker"),
+    "udp": datagrams(),
+    "udp-ipv6": datagrams("--ip", "6"),
+    "udp-two-cores": datagrams("--cores", "2"),
+    "udp-any-client": any_datagram_client,
     "discard": power_fault("--app", "discard"),
     "mirror-primary-port": power_fault("--mirror", "primary-port"),
     "mirror-uplink": power_fault("--mirror", "uplink"),

@@ -259,6 +259,22 @@ extern "C" __attribute__((visibility("default"))) void packetdrill_interface_ini
                   do_epoll_wait,     do_pipe,       do_splice};
 }
 
+// For this call the interface has no entry. Its name is set, for <sys/sendfile.h> may give it another.
+extern "C" __attribute__((visibility("default"))) ssize_t send_file(int, int, off_t*, std::size_t) noexcept
+    asm("sendfile");
+ssize_t send_file(int to, int from, off_t* offset, std::size_t count) noexcept {
+    using namespace understudy::packetdrill;
+    if (sockets == nullptr || !is_ours(to)) return ::syscall(SYS_sendfile, to, from, offset, count);
+    std::array<std::byte, 65536> buffer;
+    count = std::min(count, buffer.size());
+    const ssize_t got =
+        offset != nullptr ? ::pread(from, buffer.data(), count, *offset) : ::read(from, buffer.data(), count);
+    if (got <= 0) return got;
+    const ssize_t sent = do_send(nullptr, to, buffer.data(), static_cast<std::size_t>(got), 0);
+    if (sent > 0 && offset != nullptr) *offset += sent;
+    return sent;
+}
+
 // packetdrill's code blocks ask libc, which reaches this when the library is preloaded as well.
 extern "C" __attribute__((visibility("default"))) int getsockopt(int fd, int level, int name, void* value,
                                                                  socklen_t* length) noexcept {

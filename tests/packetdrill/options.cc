@@ -155,6 +155,8 @@ int Sockets::set_option(int fd, int level, int name, const void* value, socklen_
         socket->ledger.set_low_mark(number != 0 ? static_cast<std::uint32_t>(number)
                                                 : static_cast<std::uint32_t>(world_.sysctls().number(
                                                       "net.ipv4.tcp_notsent_lowat", 0xffffffff)));
+    if (level == SOL_SOCKET && name == SO_TIMESTAMPING)
+        socket->errors.set_timestamping(static_cast<std::uint32_t>(number), snapshot(*socket).snd_una);
     const bool off = !takes_text && number == 0 && length == sizeof number;
     if (off)
         socket->options.erase({level, name});

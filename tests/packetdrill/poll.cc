@@ -27,7 +27,7 @@ std::optional<Instant> deadline_of(Instant now, int timeout_ms) {
 
 std::uint32_t Sockets::poll_events(Socket& socket) const {
     if (socket.phase == Phase::listening) return socket.waiting.empty() ? 0 : POLLIN | POLLRDNORM;
-    std::uint32_t events = socket.error != 0 ? POLLERR : 0;
+    std::uint32_t events = socket.error != 0 || !socket.errors.empty() ? POLLERR : 0;
     const bool gone = socket.phase == Phase::closed;
     const auto s = snapshot(socket);
     const bool peer_fin = socket.peer_closed || (socket.id && has_peer_fin(s));

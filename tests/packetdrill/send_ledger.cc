@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace understudy::packetdrill {
 namespace {
@@ -36,7 +37,7 @@ bool SendLedger::has_memory(const stack::ConnectionSnapshot& s, bool wake) {
 std::uint32_t SendLedger::room(const stack::ConnectionSnapshot& s) {
     const std::uint32_t goal = packet_goal(s);
     queued(s);
-    if (!ends_.empty() && ahead(s.app_nxt, s.snd_nxt) > 0) {
+    if (!ends_.empty() && !is_ended_ && ahead(s.app_nxt, s.snd_nxt) > 0) {
         // The last packet is not sent yet, at least not all of it: it grows.
         const std::uint32_t begin = ends_.size() > 1 ? ends_[ends_.size() - 2] : s.snd_una;
         const std::uint32_t unsent_from = ahead(s.snd_nxt, begin) > 0 ? s.snd_nxt : begin;
@@ -48,7 +49,8 @@ std::uint32_t SendLedger::room(const stack::ConnectionSnapshot& s) {
 
 void SendLedger::written(std::uint32_t bytes, const stack::ConnectionSnapshot& before) {
     const std::uint32_t end = before.app_nxt + bytes;
-    const bool grows = !ends_.empty() && ahead(before.app_nxt, before.snd_nxt) > 0 && room(before) != 0 &&
+    const bool grows = !ends_.empty() && !std::exchange(is_ended_, false) &&
+                       ahead(before.app_nxt, before.snd_nxt) > 0 && room(before) != 0 &&
                        room(before) < packet_goal(before);
     if (!grows) {
         ends_.push_back(end);
@@ -61,6 +63,12 @@ void SendLedger::written(std::uint32_t bytes, const stack::ConnectionSnapshot& b
     } else {
         ends_.back() = end;
     }
+}
+
+bool SendLedger::forces_push(std::uint32_t end, const stack::ConnectionSnapshot& s) {
+    max_window_ = std::max(max_window_, s.snd_wnd);
+    if (!pushed_) pushed_ = s.iss;
+    return ahead(end, *pushed_ + (max_window_ >> 1)) > 0;
 }
 
 bool SendLedger::is_writable(const stack::ConnectionSnapshot& s) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include "stack/snapshot.hh"
 
@@ -25,6 +26,13 @@ class SendLedger {
     // How many bytes the next step of a write takes; 0: it has to wait.
     std::uint32_t room(const stack::ConnectionSnapshot& s);
     void written(std::uint32_t bytes, const stack::ConnectionSnapshot& before);
+    // The last packet takes no further bytes.
+    void end_packet() { is_ended_ = true; }
+    // A packet is full: whether it must ask the receiver to push, for half a window was written since one
+    // did.
+    bool forces_push(std::uint32_t end, const stack::ConnectionSnapshot& s);
+    // All before `end` is pushed.
+    void pushed(std::uint32_t end) { pushed_ = end; }
     // Whether poll() would say that there is room.
     bool is_writable(const stack::ConnectionSnapshot& s);
     // Something was acknowledged while a writer waited: the buffer follows the congestion window.
@@ -39,6 +47,9 @@ class SendLedger {
     std::uint32_t buffer_;
     bool is_fixed_ = false;
     std::uint32_t low_mark_ = 0xffffffff;
+    bool is_ended_ = false;
+    std::uint32_t max_window_ = 0;
+    std::optional<std::uint32_t> pushed_;
     std::deque<std::uint32_t> ends_;  // of queued packets, as sequence numbers
 };
 

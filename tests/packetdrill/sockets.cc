@@ -54,6 +54,17 @@ std::size_t total_length(const msghdr& message) {
     return length;
 }
 
+// Where the packet ends that begins `done` bytes into a zero-copy write: one holds 17 pieces (MAX_SKB_FRAGS).
+std::size_t pieces_end(const msghdr& message, std::size_t done) {
+    constexpr std::size_t most_pieces = 17;
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+        end += message.msg_iov[i].iov_len;
+        if ((i + 1) % most_pieces == 0 && end > done) return end;
+    }
+    return end;
+}
+
 // Returns what an error is worth once it has been told.
 int take_error(Socket& socket) {
     return -std::exchange(socket.error, 0);
@@ -314,7 +325,7 @@ std::vector<std::byte> Sockets::take(Socket& socket, std::size_t wanted, bool pe
 ssize_t Sockets::receive(int fd, msghdr& message, int flags, Lock& lock) {
     const SocketPtr socket = find(fd);
     if (socket == nullptr) return -ENOTSOCK;
-    if (flags & MSG_ERRQUEUE) return -EAGAIN;
+    if (flags & MSG_ERRQUEUE) return socket->errors.take(message, socket->domain);
     if (flags & MSG_OOB) return -EINVAL;
     if (socket->phase == Phase::listening) return -ENOTCONN;
     const std::size_t wanted = total_length(message);
@@ -386,6 +397,7 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
         const auto* base = static_cast<const std::byte*>(message.msg_iov[i].iov_base);
         bytes.insert(bytes.end(), base, base + message.msg_iov[i].iov_len);
     }
+    const bool zerocopy = (flags & MSG_ZEROCOPY) != 0 && socket->options.contains({SOL_SOCKET, SO_ZEROCOPY});
     std::size_t done = 0;
     while (true) {
         if (socket->error != 0 || socket->write_shut || socket->phase != Phase::connected) {
@@ -393,15 +405,34 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
             return socket->error != 0 ? take_error(*socket) : -EPIPE;
         }
         const auto before = snapshot(*socket);
-        const std::size_t step = std::min<std::size_t>(socket->ledger.room(before), bytes.size() - done);
+        const std::size_t room = socket->ledger.room(before);
+        const std::size_t pieces = zerocopy ? pieces_end(message, done) : bytes.size();
+        const std::size_t step = std::min(room, pieces - done);
         if (step != 0) {
-            socket->ledger.written(static_cast<std::uint32_t>(step), before);
-            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now(),
-                                        (flags & MSG_MORE) != 0 || done + step < bytes.size());
+            const bool is_last = done + step == bytes.size();
+            const bool more = (flags & MSG_MORE) != 0 || !is_last;
+            const std::uint32_t end = before.app_nxt + static_cast<std::uint32_t>(step);
+            SendLedger& ledger = socket->ledger;
+            ledger.written(static_cast<std::uint32_t>(step), before);
+            stack::WriteEnd what = stack::WriteEnd::none;
+            if ((is_last && (flags & MSG_EOR) != 0) || (zerocopy && done + step == pieces)) {
+                what = stack::WriteEnd::record;
+                ledger.end_packet();
+            } else if (step == room) {
+                what = ledger.forces_push(end, before) ? stack::WriteEnd::push : stack::WriteEnd::burst;
+            }
+            if (!more || what == stack::WriteEnd::record || what == stack::WriteEnd::push) ledger.pushed(end);
+            done += world_.stack().send(*socket->id, std::span(bytes).subspan(done, step), world_.now(), more,
+                                        what);
         }
         world_.wake_ready(lock);
         if (done == bytes.size()) break;
         if (step != 0) continue;
+        if (done != 0) {
+            // What was taken is all for now, and asks to be pushed.
+            socket->ledger.pushed(before.app_nxt);
+            world_.stack().send(*socket->id, {}, world_.now());
+        }
         socket->lacks_room = true;
         if (non_blocking) {
             if (done == 0) return -EAGAIN;
@@ -416,7 +447,15 @@ ssize_t Sockets::send(int fd, const msghdr& message, int flags, Lock& lock) {
             break;
         }
     }
+    if (done != 0) note_send(*socket, zerocopy);
     return static_cast<ssize_t>(done);
+}
+
+void Sockets::note_send(Socket& socket, bool zerocopy) {
+    if (!socket.id) return;
+    const auto s = snapshot(socket);
+    socket.errors.note_send(s.app_nxt, zerocopy);
+    if (socket.errors.update(s, false, world_.now())) ++socket.input_edges;
 }
 
 int Sockets::control(int fd, int command, std::intptr_t argument) {
@@ -534,6 +573,9 @@ int Sockets::shutdown(int fd, int how, Lock& lock) {
 
 void Sockets::tell_progress() {
     for (const auto& [id, socket] : by_id_) {
+        if (socket->errors.update(snapshot(*socket), false, world_.now())) ++socket->input_edges;
+        if (socket->phase == Phase::connected)
+            socket->limits.update(snapshot(*socket), socket->lacks_room, world_.now());
         // The stack offers bytes once; later ones only add to what waits.
         const auto received = snapshot(*socket).bytes_received;
         if (std::exchange(socket->seen_received, received) != received) ++socket->input_edges;
@@ -606,6 +648,7 @@ void Sockets::closed(ConnectionId id, CloseReason reason) {
     if (found == by_id_.end()) return;
     const SocketPtr socket = found->second;
     socket->last = world_.stack().snapshot(id);
+    if (socket->last) (void)socket->errors.update(*socket->last, true, world_.now());
     by_id_.erase(found);
     socket->id.reset();
     socket->error = errno_of(reason);

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "stack/stack.hh"
+#include "tests/packetdrill/error_queue.hh"
 #include "tests/packetdrill/send_ledger.hh"
+#include "tests/packetdrill/send_limits.hh"
 #include "tests/packetdrill/world.hh"
 
 namespace understudy::packetdrill {
@@ -47,6 +49,8 @@ struct Socket {
     std::map<std::pair<int, int>, std::vector<std::byte>> options;
 
     SendLedger ledger;
+    ErrorQueue errors;
+    SendLimits limits;
     bool lacks_room = false;  // somebody waits for room to write
 
     // Where received() puts bytes while read() asks for them.
@@ -124,6 +128,8 @@ class Sockets final : public stack::ConnectionEvents {
     std::uint32_t poll_events(Socket& socket) const;
     // After whatever the stack did: counts the edges of input, and of room for writers.
     void tell_progress();
+    // A call has queued bytes up to the end of what the application wrote.
+    void note_send(Socket& socket, bool zerocopy);
     int collect_epoll(Epoll& epoll, epoll_event* events, int max_events);
     void release(const SocketPtr& socket);
     int fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const;

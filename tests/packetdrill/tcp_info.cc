@@ -82,6 +82,7 @@ std::uint32_t microseconds(Duration duration) {
 }  // namespace
 
 int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length) const {
+    const_cast<World&>(world_).stack().advance(world_.now());  // spans end now
     const auto s = snapshot(socket);
     TcpInfo info{};
     info.state = static_cast<std::uint8_t>(linux_state(socket, s));
@@ -112,6 +113,14 @@ int Sockets::fill_tcp_info(const Socket& socket, void* value, socklen_t* length)
         info.bytes_received = s.bytes_received;
         info.notsent_bytes = s.app_nxt > s.snd_nxt ? s.app_nxt - s.snd_nxt : 0;
         info.unacked = s.unacked_segments;
+        SendLimits limits = socket.limits;
+        limits.update(s, socket.lacks_room, world_.now());
+        info.busy_time = microseconds(limits.busy());
+        info.rwnd_limited = microseconds(limits.by_window());
+        info.sndbuf_limited = microseconds(limits.by_buffer());
+        info.bytes_acked = s.snd_una - s.iss - (s.snd_una == s.iss ? 0 : 1);
+        info.snd_wnd = s.snd_wnd;
+        info.rcv_wnd = s.rcv_wnd;
     }
     const auto count = std::min<std::size_t>(*length, sizeof info);
     std::memcpy(value, &info, count);

@@ -40,7 +40,7 @@ EventLog open_event_log(const Options& options) {
 }
 
 int serve(const Options& options) {
-    const failover::HeartbeatSettings settings = options.heartbeat.settings();
+    const failover::HeartbeatSettings settings = options.heartbeat.settings(failover::Role::agent);
     std::vector<Announcement> announcements;
     for (const std::string& text : options.announce)
         announcements.push_back(parse_announcement(text));
@@ -53,6 +53,7 @@ int serve(const Options& options) {
         spdlog::info("event=link link={} alive={}", link, alive);
         events.add("link", {{"link", link}, {"alive", alive}});
     });
+    HeartbeatKeyReload key_reload(io, options.heartbeat, heartbeats, events);
     std::list<Announcer> announcers;
     for (const Announcement& announcement : announcements)
         announcers.emplace_back(io, announcement, [&events](const Announcement& sent, std::size_t frames) {
@@ -74,6 +75,7 @@ int serve(const Options& options) {
     spdlog::info("event=start version={} links={} interval_ms={} misses={} realtime={}", version(),
                  settings.links.size(), options.heartbeat.interval_ms, settings.misses, realtime);
     events.add("start", {{"version", version()}, {"links", settings.links.size()}, {"realtime", realtime}});
+    warn_without_key(settings);
     for (Announcer& announcer : announcers)
         announcer.start();
     heartbeats.start();

@@ -40,15 +40,19 @@ v1::ControlResponse ask(ControlClient& client, const v1::ControlRequest& request
     return response;
 }
 
-int status(const Options& options) {
-    ControlClient client = connect(options);
+v1::StatusResponse ask_status(ControlClient& client) {
     v1::ControlRequest request;
     request.mutable_status();
-    const auto response = ask(client, request, v1::ControlResponse::kStatus);
+    return ask(client, request, v1::ControlResponse::kStatus).status();
+}
+
+int status(const Options& options) {
+    ControlClient client = connect(options);
+    const v1::StatusResponse answer = ask_status(client);
     if (options.json)
-        std::cout << to_json(response.status()) << '\n';
+        std::cout << to_json(answer) << '\n';
     else
-        print_status(std::cout, response.status());
+        print_status(std::cout, answer);
     return exit_success;
 }
 
@@ -78,6 +82,14 @@ int live_connections(const Options& options) {
                 separator = ",\n";
             }
         });
+        std::cout << "],\"datagram_services\":[";
+        separator = "";
+        const v1::StatusResponse told = ask_status(client);
+        for (const v1::ServiceStatus& service : told.services()) {
+            if (!service.has_datagrams()) continue;
+            std::cout << separator << to_json(service);
+            separator = ",\n";
+        }
         std::cout << "]}\n";
         return exit_success;
     }
@@ -87,6 +99,7 @@ int live_connections(const Options& options) {
             add_row(table, row);
         table.print(std::cout);
     });
+    print_datagram_services(std::cout, ask_status(client));
     return exit_success;
 }
 
@@ -140,8 +153,8 @@ int promote(const Options& options) {
         std::cout << to_json(result) << '\n';
     else
         std::cout << "this replica is master: " << result.promoted() << " connections carried on, "
-                  << result.reset() << " reset, " << result.half_open() << " handshakes completed, in "
-                  << result.takeover_ms() << " ms\n";
+                  << result.reset() << " reset, " << result.half_open() << " handshakes completed, "
+                  << result.datagrams() << " datagrams sent, in " << result.takeover_ms() << " ms\n";
     return exit_success;
 }
 
@@ -206,7 +219,7 @@ int run(int argc, const char* const* argv) {
         return sub;
     };
     add("status", "who serves, links, ports, and how many connections would survive now", status);
-    add("conns", "every connection", connections)
+    add("conns", "every connection, and every UDP service", connections)
         ->add_option("--from", options.from, "read a recording of connection syncs instead")
         ->type_name("FILE");
     add("promote", "take over; refused while the primary shows signs of life", promote)

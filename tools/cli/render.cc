@@ -86,6 +86,12 @@ void print_connections(std::ostream& out, const v1::ConnectionCounts& counts) {
     out << '\n';
 }
 
+std::string datagrams_text(const v1::DatagramCounts& counts) {
+    return fmt::format(
+        ": {} received, {} answered, {} as the primary did, {} not, {} of the primary unmatched",
+        counts.received(), counts.answered(), counts.matched(), counts.expired(), counts.unmatched());
+}
+
 void print_links(std::ostream& out, const v1::StatusResponse& status) {
     Table table({{"LINK"},
                  {"LOCAL"},
@@ -102,7 +108,10 @@ void print_links(std::ostream& out, const v1::StatusResponse& status) {
                    link.has_jitter_ms() ? fmt::format("{:.3f} ms", link.jitter_ms()) : "-",
                    link.has_loss() ? fmt::format("{:.1f} %", 100 * link.loss()) : "-"});
     if (table.empty()) return;
-    out << '\n';
+    out << "\nheartbeats "
+        << (status.heartbeat_key().empty() ? "not authenticated"
+                                           : "authenticated, key " + status.heartbeat_key())
+        << '\n';
     table.print(out);
 }
 
@@ -175,9 +184,30 @@ void print_status(std::ostream& out, const v1::StatusResponse& status) {
     out << fmt::format("heartbeats   every {}, {} may be missed\n",
                        milliseconds(status.heartbeat_interval_ms()), status.heartbeat_misses());
     for (const v1::ServiceStatus& service : status.services())
-        out << fmt::format("service      {} {}\n", service.endpoint(), service.application());
+        out << fmt::format("service      {} {}{}\n", service.endpoint(), service.application(),
+                           service.has_datagrams() ? datagrams_text(service.datagrams()) : "");
     print_links(out, status);
     print_ports(out, status);
+}
+
+void print_datagram_services(std::ostream& out, const v1::StatusResponse& status) {
+    Table table({{"UDP SERVICE"},
+                 {"APPLICATION"},
+                 {"RECEIVED", right},
+                 {"ANSWERED", right},
+                 {"MATCHED", right},
+                 {"EXPIRED", right},
+                 {"UNMATCHED", right}});
+    for (const v1::ServiceStatus& service : status.services()) {
+        if (!service.has_datagrams()) continue;
+        const v1::DatagramCounts& counts = service.datagrams();
+        table.add({service.endpoint(), service.application(), std::to_string(counts.received()),
+                   std::to_string(counts.answered()), std::to_string(counts.matched()),
+                   std::to_string(counts.expired()), std::to_string(counts.unmatched())});
+    }
+    if (table.empty()) return;
+    out << '\n';
+    table.print(out);
 }
 
 Table connection_table() {

@@ -22,6 +22,9 @@ nlohmann::ordered_json to_json_object(const proto::v1::Event& event);
 
 void print_status(std::ostream& out, const proto::v1::StatusResponse& status);
 
+// The UDP services among those of a status.
+void print_datagram_services(std::ostream& out, const proto::v1::StatusResponse& status);
+
 Table connection_table();
 void add_row(Table& table, const proto::v1::ConnectionRow& row);
 

@@ -1,5 +1,7 @@
 #include "tools/daemon/config.hh"
 
+#include <algorithm>
+
 #include "shadow_app/registry.hh"
 #include "tap/flow_spread.hh"
 #include "tap/frame_ring.hh"
@@ -17,14 +19,24 @@ std::chrono::nanoseconds from_ms(const char* option, double value) {
 
 DaemonConfig::Service parse_service(const std::string& text) {
     const std::size_t equals = text.find('=');
-    const auto endpoint = stack::parse_endpoint(text.substr(0, equals));
-    if (equals == std::string::npos || !endpoint || endpoint->port == 0)
-        throw UsageError("--service \"" + text + "\" is not ADDR:PORT=APP, for example 10.77.0.1:7000=echo");
+    std::string address = text.substr(0, equals);
+    const std::size_t slash = address.find('/');
+    const std::string transport = slash == std::string::npos ? "/tcp" : address.substr(slash);
+    address.resize(std::min(slash, address.size()));
+    const auto endpoint = stack::parse_endpoint(address);
+    if (equals == std::string::npos || !endpoint || endpoint->port == 0 ||
+        (transport != "/tcp" && transport != "/udp"))
+        throw UsageError("--service \"" + text +
+                         "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo");
     const std::string application = text.substr(equals + 1);
-    if (shadow_app::make_application(application) == nullptr)
-        throw UsageError("--service \"" + text + "\": no application is named \"" + application +
-                         "\"; there are " + shadow_app::application_names());
-    return {*endpoint, application};
+    const bool udp = transport == "/udp";
+    const bool known = udp ? shadow_app::make_datagram_application(application) != nullptr
+                           : shadow_app::make_application(application) != nullptr;
+    if (!known)
+        throw UsageError("--service \"" + text + "\": no application for " + transport.substr(1) +
+                         " is named \"" + application + "\"; there are " +
+                         (udp ? shadow_app::datagram_application_names() : shadow_app::application_names()));
+    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application};
 }
 
 stack::LinkAddress parse_link(const char* option, const std::string& text) {
@@ -52,9 +64,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--service-port", o.service_port, "port on the service LAN, silent until the takeover")
         ->required()
         ->type_name("SPEC");
-    app.add_option("--service", o.services, "service and the application that replicates it (repeatable)")
+    app.add_option(
+           "--service", o.services,
+           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable)")
         ->required()
-        ->type_name("ADDR:PORT=APP");
+        ->type_name("ADDR:PORT[/udp]=APP");
     app.add_option("--primary-link-address", o.primary_link_address,
                    "by which the primary's frames are known")
         ->required()
@@ -120,15 +134,17 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.taps = o.taps;
     config.service_port = o.service_port;
     for (const std::string& service : o.services) {
-        config.services.push_back(parse_service(service));
-        config.stack.services.push_back(config.services.back().endpoint);
+        const auto& parsed = config.services.emplace_back(parse_service(service));
+        (parsed.transport == tap::Transport::udp ? config.stack.udp_services : config.stack.services)
+            .push_back(parsed.endpoint);
     }
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
     for (const std::string& name : o.decapsulate)
         config.wrappings = config.wrappings.with(parse_tunnel(name));
-    config.heartbeat = o.heartbeat.settings();
+    config.heartbeat = o.heartbeat.settings(failover::Role::replica);
+    config.heartbeat_options = o.heartbeat;
     config.decision.links = config.heartbeat.links.size();
     config.decision.heartbeat_interval = config.heartbeat.interval;
     config.decision.heartbeat_misses = config.heartbeat.misses;

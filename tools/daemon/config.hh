@@ -12,6 +12,7 @@
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
 #include "tap/decapsulate.hh"
+#include "tap/service_endpoint.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
 
@@ -52,6 +53,7 @@ void add_options(CLI::App& app, DaemonOptions& options);
 struct DaemonConfig {
     struct Service {
         stack::Endpoint endpoint;
+        tap::Transport transport = tap::Transport::tcp;
         std::string application;
     };
 
@@ -63,6 +65,7 @@ struct DaemonConfig {
     std::string tap_filter;
     tap::Wrappings wrappings = tap::Wrappings::tags();
     failover::HeartbeatSettings heartbeat;
+    HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     bool probe = true;
     stack::Settings stack;  // link_address is set once the service port is open

@@ -53,6 +53,8 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
       stack_(settings_.stack, sink_, host_, *random_) {
     for (const auto& [endpoint, application] : settings_.applications)
         host_.serve(endpoint, *application);
+    for (const auto& [endpoint, application] : settings_.datagram_applications)
+        host_.serve_datagrams(endpoint, *application);
     host_.attach(stack_);
     for (std::size_t from = 0; from < handover_.cores(); ++from)
         if (from != index()) inbound_.push_back({handover_.received(from, index())});

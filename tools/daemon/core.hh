@@ -18,6 +18,7 @@
 #include <boost/lockfree/spsc_queue.hpp>
 
 #include "shadow_app/application.hh"
+#include "shadow_app/datagram_application.hh"
 #include "shadow_app/stack_host.hh"
 #include "stack/stack.hh"
 #include "tap/classifier.hh"
@@ -45,6 +46,8 @@ class Core {
         tap::ClassifierSettings classifier;
         tap::Wrappings wrappings = tap::Wrappings::tags();  // taken off before frames are classified
         std::vector<std::pair<stack::Endpoint, std::unique_ptr<shadow_app::Application>>> applications;
+        std::vector<std::pair<stack::Endpoint, std::unique_ptr<shadow_app::DatagramApplication>>>
+            datagram_applications;
         PollMode poll = PollMode::adaptive;
         std::chrono::microseconds max_sleep{500};
         Clock clock = stack_now;

@@ -8,38 +8,67 @@
 namespace understudy::tools {
 namespace {
 
-std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
-                                                          const std::string& name) {
-    auto application =
-        settings.make_application ? settings.make_application(name) : shadow_app::make_application(name);
+template <typename Application>
+std::unique_ptr<Application> named(std::unique_ptr<Application> application, const std::string& name,
+                                   const std::string& names) {
     if (application == nullptr)
-        throw std::invalid_argument("no application is named \"" + name + "\": use one of " +
-                                    shadow_app::application_names());
+        throw std::invalid_argument("no application is named \"" + name + "\": use one of " + names);
     return application;
 }
 
-// Services whose input must keep one order, each on one core; core 0 has enough to do.
+std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
+                                                          const std::string& name) {
+    return named(
+        settings.make_application ? settings.make_application(name) : shadow_app::make_application(name),
+        name, shadow_app::application_names());
+}
+
+std::unique_ptr<shadow_app::DatagramApplication> make_datagram_application(
+    const DataPlane::Settings& settings, const std::string& name) {
+    return named(settings.make_datagram_application ? settings.make_datagram_application(name)
+                                                    : shadow_app::make_datagram_application(name),
+                 name, shadow_app::datagram_application_names());
+}
+
+// Services whose input must keep one order.
+std::vector<tap::ServiceEndpoint> ordered_services(const DataPlane::Settings& settings) {
+    std::vector<tap::ServiceEndpoint> services;
+    for (const auto& [endpoint, name] : settings.applications)
+        if (make_application(settings, name)->needs_input_order())
+            services.push_back({endpoint.address.octets, endpoint.port, tap::Transport::tcp});
+    for (const auto& [endpoint, name] : settings.datagram_applications)
+        if (make_datagram_application(settings, name)->needs_input_order())
+            services.push_back({endpoint.address.octets, endpoint.port, tap::Transport::udp});
+    return services;
+}
+
+// Each of those on one core; core 0 has enough to do.
 tap::FlowSpreadSettings spread_settings(const DataPlane::Settings& settings) {
     tap::FlowSpreadSettings spread{.cores = settings.cores, .pinned = {}};
     if (settings.cores < 2) return spread;
-    for (const auto& [endpoint, name] : settings.applications)
-        if (make_application(settings, name)->needs_input_order())
-            spread.pinned.emplace_back(tap::ServiceEndpoint{endpoint.address.octets, endpoint.port},
-                                       1 + spread.pinned.size() % (settings.cores - 1));
+    for (const tap::ServiceEndpoint& service : ordered_services(settings))
+        spread.pinned.emplace_back(service, 1 + spread.pinned.size() % (settings.cores - 1));
     return spread;
 }
 
-Core::Settings core_settings(const DataPlane::Settings& settings, std::size_t index) {
+Core::Settings core_settings(const DataPlane::Settings& settings, const tap::FlowSpread& spread,
+                             std::size_t index) {
     Core::Settings core;
     core.index = index;
     core.stack = settings.stack;
     const auto cores = static_cast<std::uint32_t>(settings.cores);
     core.stack.max_connections = (settings.stack.max_connections + cores - 1) / cores;
     core.stack.speaks_for_host = index == 0;
+    if (settings.cores > 1)
+        core.stack.owns_flow = [&spread, index](const stack::Endpoint& a, const stack::Endpoint& b) {
+            return spread.core_of({a.address.octets, a.port}, {b.address.octets, b.port}) == index;
+        };
     core.classifier = settings.classifier;
     core.wrappings = settings.wrappings;
     for (const auto& [endpoint, name] : settings.applications)
         core.applications.emplace_back(endpoint, make_application(settings, name));
+    for (const auto& [endpoint, name] : settings.datagram_applications)
+        core.datagram_applications.emplace_back(endpoint, make_datagram_application(settings, name));
     core.poll = settings.poll;
     core.max_sleep = settings.max_sleep;
     core.clock = settings.clock;
@@ -69,8 +98,8 @@ DataPlane::DataPlane(const Settings& settings, std::vector<std::unique_ptr<tap::
         if (i < service_port_->queues()) queues.service = &service_port_->queue(i);
         for (std::size_t other = service_port_->queues(); i == 0 && other < settings.cores; ++other)
             queues.sends_for.push_back(other);
-        cores_.push_back(std::make_unique<Core>(core_settings(settings, i), std::move(queues), spread_,
-                                                handover_, takeover_));
+        cores_.push_back(std::make_unique<Core>(core_settings(settings, spread_, i), std::move(queues),
+                                                spread_, handover_, takeover_));
     }
 }
 
@@ -79,10 +108,7 @@ DataPlane::~DataPlane() {
 }
 
 std::size_t DataPlane::tap_queues(const Settings& settings) {
-    const bool ordered = std::any_of(
-        settings.applications.begin(), settings.applications.end(),
-        [&](const auto& service) { return make_application(settings, service.second)->needs_input_order(); });
-    return ordered ? 1 : settings.cores;
+    return ordered_services(settings).empty() ? settings.cores : 1;
 }
 
 void DataPlane::start() {

@@ -18,6 +18,8 @@ namespace understudy::tools {
 class DataPlane {
   public:
     using MakeApplication = std::function<std::unique_ptr<shadow_app::Application>(std::string_view)>;
+    using MakeDatagramApplication =
+        std::function<std::unique_ptr<shadow_app::DatagramApplication>(std::string_view)>;
 
     struct Settings {
         std::size_t cores = 1;  // 1 to tap::FlowSpread::max_cores
@@ -27,7 +29,10 @@ class DataPlane {
         tap::ClassifierSettings classifier;
         tap::Wrappings wrappings = tap::Wrappings::tags();
         std::vector<std::pair<stack::Endpoint, std::string>> applications;  // service → application name
-        MakeApplication make_application;  // null for a name that it does not know
+        std::vector<std::pair<stack::Endpoint, std::string>> datagram_applications;  // of UDP services
+        // Null for a name that they do not know; by default those of shadow_app/registry.hh.
+        MakeApplication make_application;
+        MakeDatagramApplication make_datagram_application;
         PollMode poll = PollMode::adaptive;
         std::chrono::microseconds max_sleep{500};
         Core::Clock clock = stack_now;

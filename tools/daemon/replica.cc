@@ -45,6 +45,12 @@ bool uses_dpdk(const std::string& spec) {
     return spec.starts_with("dpdk:");
 }
 
+// As it is given to --service.
+std::string service_name(const DaemonConfig::Service& service) {
+    return service.transport == tap::Transport::udp ? datagram_service_name(service.endpoint)
+                                                    : stack::to_string(service.endpoint);
+}
+
 std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     bool dpdk = uses_dpdk(config.service_port);
     for (const std::string& tap : config.taps)
@@ -55,7 +61,8 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.cores = config.cores;
     settings.ring_bytes = config.core_ring_bytes;
     for (const auto& service : config.services)
-        settings.applications.emplace_back(service.endpoint, service.application);
+        (service.transport == tap::Transport::udp ? settings.datagram_applications : settings.applications)
+            .emplace_back(service.endpoint, service.application);
     std::vector<std::unique_ptr<tap::Port>> taps;
     for (const std::string& spec : config.taps)
         taps.push_back(
@@ -69,7 +76,8 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.classifier.extra_filter = config.tap_filter;
     settings.wrappings = config.wrappings;
     for (const auto& service : config.services)
-        settings.classifier.services.push_back({service.endpoint.address.octets, service.endpoint.port});
+        settings.classifier.services.push_back(
+            {service.endpoint.address.octets, service.endpoint.port, service.transport});
     settings.poll = config.poll;
     settings.max_sleep = config.poll_max_sleep;
     return std::make_unique<DataPlane>(settings, std::move(taps), std::move(service_port));
@@ -101,6 +109,8 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
         [this](std::size_t link, bool alive) {
             events_.add(alive ? "link_heard" : "link_silent", {{"link", link}});
         });
+    key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
+    warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
 }
 
@@ -119,7 +129,7 @@ void Replica::start() {
             watcher_->start();
             EventFields fields = {{"services", nlohmann::ordered_json::array()}};
             for (const auto& service : config_.services)
-                fields["services"].push_back(stack::to_string(service.endpoint) + "=" + service.application);
+                fields["services"].push_back(service_name(service) + "=" + service.application);
             fields["cores"] = plane_->cores();
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
             fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
@@ -131,6 +141,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
     seed_timer_.cancel();
     if (plane_) {
@@ -212,7 +223,8 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
     events_.add_at(ns(record.promoted_at), "promoted",
                    {{"promoted", record.report.promoted},
                     {"reset", record.report.reset},
-                    {"half_open", record.report.half_open}});
+                    {"half_open", record.report.half_open},
+                    {"datagrams", record.report.datagrams}});
     const double took = ms_between(decided_at.time_since_epoch(), record.promoted_at.time_since_epoch());
     events_.add("master", {{"takeover_ms", took}});
     spdlog::warn("master promoted={} reset={} half_open={} takeover_ms={:.3f}", record.report.promoted,
@@ -225,6 +237,7 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
         promote.set_reset(static_cast<std::uint32_t>(record.report.reset));
         promote.set_half_open(static_cast<std::uint32_t>(record.report.half_open));
         promote.set_takeover_ms(took);
+        promote.set_datagrams(static_cast<std::uint32_t>(record.report.datagrams));
         done(response);
     }
     waiting_promotions_.clear();
@@ -384,7 +397,7 @@ void Replica::add_control_status(proto::v1::StatusResponse& status) const {
         status.set_primary_on_tap_ms_ago(ms_between(newest->time_since_epoch(), now.time_since_epoch()));
     for (const auto& service : config_.services) {
         auto& row = *status.add_services();
-        row.set_endpoint(stack::to_string(service.endpoint));
+        row.set_endpoint(service_name(service));
         row.set_application(service.application);
     }
     report_heartbeats(*heartbeats_, status);

@@ -57,6 +57,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<DataPlane> plane_;
     std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
+    std::unique_ptr<HeartbeatKeyReload> key_reload_;
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;

@@ -60,7 +60,34 @@ void add_up(proto::v1::ConnectionCounts& sums, const proto::v1::ConnectionCounts
         (*sums.mutable_by_coverage())[coverage] += count;
 }
 
+void add_up(proto::v1::DatagramCounts& sums, const proto::v1::DatagramCounts& more) {
+    sums.set_received(sums.received() + more.received());
+    sums.set_answered(sums.answered() + more.answered());
+    sums.set_matched(sums.matched() + more.matched());
+    sums.set_expired(sums.expired() + more.expired());
+    sums.set_unmatched(sums.unmatched() + more.unmatched());
+}
+
+// Without the application's name, which a core does not know.
+void add_datagram_services(google::protobuf::RepeatedPtrField<proto::v1::ServiceStatus>& rows,
+                           const Core& core) {
+    for (const stack::DatagramServiceSnapshot& service : core.stack().datagram_services()) {
+        auto& row = *rows.Add();
+        row.set_endpoint(datagram_service_name(service.service));
+        auto& counts = *row.mutable_datagrams();
+        counts.set_received(service.received);
+        counts.set_answered(service.answered);
+        counts.set_matched(service.matched);
+        counts.set_expired(service.expired);
+        counts.set_unmatched(service.unmatched);
+    }
+}
+
 }  // namespace
+
+std::string datagram_service_name(const stack::Endpoint& endpoint) {
+    return stack::to_string(endpoint) + "/udp";
+}
 
 proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) {
     proto::v1::StatusResponse part;
@@ -78,6 +105,7 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
     connections.set_verified(count.verified);
     for (const auto& [coverage, number] : count.by_coverage)
         (*connections.mutable_by_coverage())[stack::to_string(coverage)] = number;
+    add_datagram_services(*part.mutable_services(), core);
     return part;
 }
 
@@ -88,6 +116,11 @@ void add_core_status(proto::v1::StatusResponse& status, const std::vector<proto:
         add_up(*status.mutable_ports(0)->mutable_counters(), parts[i].ports(0).counters());
         add_up(*status.mutable_connections(), parts[i].connections());
     }
+    for (auto& service : *status.mutable_services())
+        for (const auto& part : parts)
+            for (const auto& of_core : part.services())
+                if (of_core.endpoint() == service.endpoint())
+                    add_up(*service.mutable_datagrams(), of_core.datagrams());
 }
 
 proto::v1::ConnectionsResponse connection_page(const Core& core, std::size_t cores, ConnectionCursor cursor,
@@ -116,6 +149,14 @@ CoreCounters core_counters(const Core& core) {
     add_counter(shared, "app.bytes_written", host.bytes_written, "bytes that applications wrote");
     add_counter(shared, "app.refused_no_application", host.refused_no_application,
                 "connections of an endpoint that no application serves");
+    add_counter(shared, "app.datagrams_received", host.datagrams_received,
+                "datagrams given to an application");
+    add_counter(shared, "app.datagrams_sent", host.datagrams_sent,
+                "datagrams that applications sent, while silent as well");
+    add_counter(shared, "app.datagrams_refused", host.datagrams_refused,
+                "datagrams of applications that the stack refused");
+    add_counter(shared, "app.datagrams_no_application", host.datagrams_no_application,
+                "datagrams for an endpoint that no application serves");
     const auto add_both = [&](const char* name, std::uint64_t value, const char* help) {
         add_counter(shared, std::string("core.") + name, value, help);
         add_counter(*part.own.mutable_counters(), "core" + std::to_string(core.index()) + "." + name, value,

@@ -9,6 +9,9 @@
 
 namespace understudy::tools {
 
+// "10.77.0.1:7000/udp": how a UDP service is named, in settings and answers alike.
+std::string datagram_service_name(const stack::Endpoint& endpoint);
+
 // Classification and connections of one core; core 0 tells of the ports too.
 proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core);
 // The parts of all cores, in their order.

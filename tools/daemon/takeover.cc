@@ -29,6 +29,7 @@ void TakeoverRecord::add(const TakeoverRecord& other) {
     report.promoted += other.report.promoted;
     report.reset += other.report.reset;
     report.half_open += other.report.half_open;
+    report.datagrams += other.report.datagrams;
 }
 
 bool Takeover::request(Report report) {

@@ -11,11 +11,14 @@ from .fault import FaultKind
 from .topology import SERVICE_ADDRESSES, Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
-APPLICATIONS = ("echo", "discard", "ticker")
+APPLICATIONS = ("echo", "discard", "ticker", "udp-echo")
+_DATAGRAM_APPLICATIONS = ("udp-echo",)
 SERVICE_PORT = 7000
 _MAX_CLIENTS = 10_000
 _MAX_CORES = 64
 _MAX_MESSAGE_BYTES = 1 << 20
+# A request number, and what an IPv6 packet of the service LAN has room for.
+_DATAGRAM_BYTES = (8, 1452)
 _SHORTEST_RUN_S = 10.0
 _AFTER_TAKEOVER_S = 5.0
 
@@ -50,6 +53,15 @@ class FailoverOptions:
     def service_endpoint(self) -> str:
         host = self.service_address if self.ip == "4" else f"[{self.service_address}]"
         return f"{host}:{self.port}"
+
+    @property
+    def over_datagrams(self) -> bool:
+        return self.app in _DATAGRAM_APPLICATIONS
+
+    @property
+    def replicated_service(self) -> str:
+        """The service in the words of understudyd."""
+        return f"{self.service_endpoint}{'/udp' if self.over_datagrams else ''}={self.app}"
 
 
 def version() -> str:
@@ -145,6 +157,8 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         raise UsageError("--port must be 1 to 65535")
     _check_range("--clients", arguments.clients, 1, _MAX_CLIENTS)
     _check_range("--message-bytes", arguments.message_bytes, 1, _MAX_MESSAGE_BYTES)
+    if arguments.app in _DATAGRAM_APPLICATIONS:
+        _check_range(f"--message-bytes of {arguments.app}", arguments.message_bytes, *_DATAGRAM_BYTES)
     _check_range("--rate", arguments.rate, 0, 1_000_000)
     _check_range("--kill-after", arguments.kill_after, 0, 86_400)
     _check_range("--cores", arguments.cores, 1, _MAX_CORES)

@@ -1,6 +1,8 @@
 """The replica's and the primary's programs of a run."""
 
 import json
+import os
+import secrets
 import subprocess
 import time
 from pathlib import Path
@@ -27,6 +29,16 @@ def _heartbeat_timing(options: FailoverOptions) -> list[str]:
             "--heartbeat-misses", str(options.heartbeat_misses)]
 
 
+def _heartbeat_key(folder: Path) -> list[str]:
+    """The run's own key, made by whoever asks first."""
+    file = folder / "heartbeat.key"
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32) + "\n")
+    return ["--heartbeat-key", str(file)]
+
+
 class Primary:
     """The kernel-socket twin of the application, and the agent beside it."""
 
@@ -35,7 +47,8 @@ class Primary:
             tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app],
             folder)
         words = [tools.path("understudy-agent"), "--announce", f"lan0={options.service_address}",
-                 "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options)]
+                 "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options),
+                 *_heartbeat_key(folder)]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.primary}:{HEARTBEAT_PORT},{link.replica}:{HEARTBEAT_PORT}"]
         self.agent = Program("agent", topology.primary, words, folder)
@@ -58,13 +71,14 @@ class Replica:
         words = [tools.path("understudyd"),
                  "--tap", _dpdk_port(0, "tap0", 8192),
                  "--service-port", _dpdk_port(1, "lan0", 4096),
-                 "--service", f"{options.service_endpoint}={options.app}",
+                 "--service", options.replicated_service,
                  "--primary-link-address", PRIMARY_MAC,
                  "--link-address", REPLICA_MAC,
                  "--cores", str(options.cores),
                  "--control", str(self._control),
                  "--event-log", str(self.log.path),
-                 *_heartbeat_timing(options)]
+                 *_heartbeat_timing(options),
+                 *_heartbeat_key(folder)]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.replica}:{HEARTBEAT_PORT},{link.primary}:{HEARTBEAT_PORT}"]
         self.program = Program("understudyd", topology.replica, words, folder)

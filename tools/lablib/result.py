@@ -209,7 +209,9 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
         return f"the client ended with status {seen.client.exit_status} and left no report"
     if counts.failed:
         return f"{counts.failed} of {seen.options.clients} connections could not be opened"
-    if counts.open_at_failure == 0 and (seen.options.client is None or not control_run):
+    # The replica counts no connections of a UDP service: of a client of any kind only its end tells.
+    uncounted = seen.options.client is not None and (control_run or seen.options.over_datagrams)
+    if counts.open_at_failure == 0 and not uncounted:
         return "no connection was open at the failure"
     if counts.reset or counts.stalled or counts.survived != counts.open_at_failure:
         return (f"of {counts.open_at_failure} connections {counts.survived} survived, {counts.reset} were reset, "
@@ -231,7 +233,8 @@ def _what_went_well(result: Result) -> str:
 def describe(event: Event) -> str:
     """An event of the replica in words."""
     text = _REPLICA_EVENTS.get(event.name, event.name)
-    details = [f"{key} {event.fields[key]}" for key in ("open", "covered", "promoted", "reset", "half_open", "frames")
+    details = [f"{key} {event.fields[key]}" for key in ("open", "covered", "promoted", "reset", "half_open", "datagrams",
+                                                          "frames")
                if key in event.fields]
     if event.name in ("suspect", "silent") and event.fields.get("evidence"):
         details.append(str(event.fields["evidence"]))

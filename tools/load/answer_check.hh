@@ -10,7 +10,7 @@
 
 namespace understudy::load {
 
-enum class App : std::uint8_t { echo, discard, ticker };
+enum class App : std::uint8_t { echo, discard, ticker, udp_echo };
 
 // Writes the bytes from `offset` on of the stream that connection `connection` sends. Every byte depends on
 // both numbers, so a lost, repeated or foreign byte shows.

@@ -54,7 +54,7 @@ Load::Load(const LoadSettings& settings, int stop_descriptor)
     if (settings.progress_descriptor >= 0) make_nonblocking(settings.progress_descriptor);
     clients_.reserve(settings.clients);
     for (std::uint32_t number = 0; number < settings.clients; ++number)
-        clients_.emplace_back(settings.client, number);
+        clients_.push_back(make_client(settings.client, number));
 }
 
 Duration Load::stall_after() const {
@@ -102,7 +102,7 @@ void Load::wait(Instant until) {
             ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stop_descriptor_, nullptr);
         } else {
             const auto index = static_cast<std::uint32_t>(event.data.u64);
-            Client& client = clients_[index];
+            Client& client = *clients_[index];
             if (client.over()) continue;
             const bool connecting = client.outcome() == Outcome::connecting;
             client.ready(event.events, read_clock(), scratch_);
@@ -115,7 +115,7 @@ void Load::wait(Instant until) {
 
 // Watches the client's descriptor for what it waits for, and counts the client once it is over.
 void Load::watch(std::uint32_t index) {
-    Client& client = clients_[index];
+    Client& client = *clients_[index];
     if (client.over()) {
         ++over_;
         return;
@@ -132,14 +132,14 @@ void Load::watch(std::uint32_t index) {
 }
 
 void Load::schedule(std::uint32_t index) {
-    if (const auto due = clients_[index].next_due()) due_.emplace(*due, index);
+    if (const auto due = clients_[index]->next_due()) due_.emplace(*due, index);
 }
 
 void Load::start_connections(Instant now) {
     while (!stopping_ && started_ < clients_.size() && started_ - opened_or_over_ < max_connecting) {
         const auto index = static_cast<std::uint32_t>(started_++);
-        clients_[index].connect(now);
-        if (clients_[index].outcome() != Outcome::connecting) ++opened_or_over_;
+        clients_[index]->connect(now);
+        if (clients_[index]->outcome() != Outcome::connecting) ++opened_or_over_;
         watch(index);
     }
 }
@@ -151,7 +151,7 @@ void Load::begin_when_open(Instant now) {
     // The first messages are spread over one interval, so that the connections do not speak in chorus.
     const Duration interval = settings_.client.interval.value_or(Duration::zero());
     for (std::uint32_t i = 0; i < clients_.size(); ++i) {
-        clients_[i].begin(now + interval * i / static_cast<Duration::rep>(clients_.size()));
+        clients_[i]->begin(now + interval * i / static_cast<Duration::rep>(clients_.size()));
         schedule(i);
     }
 }
@@ -160,11 +160,12 @@ void Load::send_due(Instant now) {
     while (!due_.empty() && due_.top().first <= now) {
         const std::uint32_t index = due_.top().second;
         due_.pop();
-        Client& client = clients_[index];
+        Client& client = *clients_[index];
         // An entry may be out of date: the client then has a newer one, or nothing to send.
         if (client.over() || client.next_due().value_or(Instant::max()) > now) continue;
         client.send_due(now);
         watch(index);
+        if (!client.over()) schedule(index);
     }
 }
 
@@ -172,7 +173,7 @@ void Load::sweep(Instant now) {
     next_sweep_ = now + sweep_interval;
     read_fault_file();
     for (std::uint32_t i = 0; i < started_; ++i) {
-        Client& client = clients_[i];
+        Client& client = *clients_[i];
         if (client.over()) continue;
         const bool connecting = client.outcome() == Outcome::connecting;
         client.poll_acknowledged(now);
@@ -192,8 +193,8 @@ void Load::finish(Instant now) {
     finished_at_ = now;
     report_progress(now, "finishing");
     for (std::uint32_t i = 0; i < clients_.size(); ++i) {
-        if (clients_[i].over()) continue;
-        clients_[i].finish(now);
+        if (clients_[i]->over()) continue;
+        clients_[i]->finish(now);
         watch(i);
     }
 }
@@ -205,22 +206,22 @@ void Load::read_fault_file() {
     const auto told = nlohmann::json::parse(file, nullptr, false);
     if (!told.is_object() || !told.contains("fault_ns") || !told["fault_ns"].is_number_integer()) return;
     fault_at_ = Instant(Duration(told["fault_ns"].get<std::int64_t>()));
-    for (Client& client : clients_)
-        client.receipts.keep_from(*fault_at_);
+    for (const auto& client : clients_)
+        client->receipts.keep_from(*fault_at_);
 }
 
 void Load::report_progress(Instant now, const char* event) {
     next_progress_ = now + progress_interval;
     if (settings_.progress_descriptor < 0) return;
     std::uint64_t open = 0, reset = 0, stalled = 0, waiting = 0, messages = 0, checked = 0, wrong = 0;
-    for (const Client& client : clients_) {
-        open += client.opened_at() && !client.over() ? 1 : 0;
-        reset += client.outcome() == Outcome::reset ? 1 : 0;
-        stalled += client.outcome() == Outcome::stalled ? 1 : 0;
-        waiting += client.owed_since().value_or(now) < now - progress_interval ? 1 : 0;
-        messages += client.messages();
-        checked += client.checked_bytes();
-        wrong += client.wrong_bytes();
+    for (const auto& client : clients_) {
+        open += client->opened_at() && !client->over() ? 1 : 0;
+        reset += client->outcome() == Outcome::reset ? 1 : 0;
+        stalled += client->outcome() == Outcome::stalled ? 1 : 0;
+        waiting += client->owed_since().value_or(now) < now - progress_interval ? 1 : 0;
+        messages += client->messages();
+        checked += client->checked_bytes();
+        wrong += client->wrong_bytes();
     }
     const nlohmann::ordered_json line = {
         {"event", event},       {"monotonic_ns", now.time_since_epoch().count()},

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <queue>
 #include <utility>
@@ -39,7 +40,7 @@ class Load {
     // early when the stop descriptor becomes readable.
     void run();
 
-    const std::vector<Client>& clients() const { return clients_; }
+    const std::vector<std::unique_ptr<Client>>& clients() const { return clients_; }
     // From here on nothing of the failed server arrived.
     std::optional<Instant> fault_at() const { return fault_at_; }
     Duration stall_after() const;
@@ -64,7 +65,7 @@ class Load {
     const LoadSettings& settings_;
     int stop_descriptor_;
     twin::Descriptor epoll_;
-    std::vector<Client> clients_;
+    std::vector<std::unique_ptr<Client>> clients_;
     std::vector<std::byte> scratch_;
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
     std::size_t started_ = 0;

@@ -14,6 +14,7 @@
 
 #include "shadow_app/ticker.hh"
 #include "tools/common/program.hh"
+#include "tools/load/datagram_client.hh"
 #include "tools/load/load.hh"
 #include "tools/load/report.hh"
 
@@ -31,6 +32,7 @@ struct Options {
     double rate = 50;
     double connect_timeout_s = 5;
     double stall_after_s = 0;
+    double retransmit_ms = 200;
     std::string json;
     std::string fault_file;
     int progress_descriptor = -1;
@@ -42,11 +44,11 @@ Duration seconds(double value) {
 
 void add_options(CLI::App& cli, Options& options) {
     const std::map<std::string, App> apps = {
-        {"echo", App::echo}, {"discard", App::discard}, {"ticker", App::ticker}};
+        {"echo", App::echo}, {"discard", App::discard}, {"ticker", App::ticker}, {"udp-echo", App::udp_echo}};
     cli.add_option("--connect", options.connect, "the server, such as 10.77.0.1:7000")
         ->required()
         ->type_name("ADDR:PORT");
-    cli.add_option("--app", options.app, "what the server is: echo, discard or ticker")
+    cli.add_option("--app", options.app, "what the server is: echo, discard, ticker or udp-echo")
         ->required()
         ->transform(CLI::CheckedTransformer(apps).description(""))
         ->type_name("APP");
@@ -57,7 +59,9 @@ void add_options(CLI::App& cli, Options& options) {
         ->check(CLI::Range(0.1, 86'400.0))
         ->capture_default_str();
     cli.add_option("--message-bytes", options.message_bytes,
-                   "bytes of a message; of a line of the ticker (at least its bare form), up to 65536")
+                   "bytes of a message; of a line of the ticker (at least its bare form), up to 65536; of a "
+                   "datagram, 8 to "
+                   "65507")
         ->check(CLI::Range(1, 16 << 20))
         ->capture_default_str();
     cli.add_option("--rate", options.rate,
@@ -73,6 +77,11 @@ void add_options(CLI::App& cli, Options& options) {
            "a connection that was owed something for its last so many seconds is stalled; default: the "
            "shorter of 5 and half the time from the failure to the end")
         ->check(CLI::Range(0.001, 3600.0));
+    cli.add_option("--retransmit-ms", options.retransmit_ms,
+                   "a datagram that is not answered is sent again after this long, then after twice as long "
+                   "each time, up to 2 s")
+        ->check(CLI::Range(1.0, 2000.0))
+        ->capture_default_str();
     cli.add_option("--json", options.json, "write the result to this file as well")->type_name("FILE");
     cli.add_option("--fault-file", options.fault_file,
                    "where whoever makes the failure tells when: {\"fault_ns\": N}, CLOCK_MONOTONIC; from N "
@@ -90,7 +99,11 @@ LoadSettings make_settings(const Options& options) {
         throw tools::UsageError("--connect " + options.connect + ": not ADDR:PORT, such as 10.77.0.1:7000");
     if (options.app == App::ticker && options.message_bytes > shadow_app::TickerSubscription::max_line_length)
         throw tools::UsageError("--message-bytes: a line of the ticker has 65536 bytes at most");
+    if (options.app == App::udp_echo && (options.message_bytes < DatagramClient::least_message_bytes ||
+                                         options.message_bytes > DatagramClient::most_message_bytes))
+        throw tools::UsageError("--message-bytes: a datagram has 8 to 65507 bytes");
     LoadSettings settings;
+    settings.client.retransmit_after = seconds(options.retransmit_ms / 1e3);
     settings.client.server = *server;
     settings.client.app = options.app;
     settings.client.message_bytes = options.message_bytes;

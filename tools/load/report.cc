@@ -38,6 +38,8 @@ const char* to_string(App app) {
             return "discard";
         case App::ticker:
             return "ticker";
+        case App::udp_echo:
+            return "udp-echo";
     }
     return "unknown";
 }
@@ -73,7 +75,7 @@ struct Sums {
     std::size_t open_at_fault = 0;
     std::size_t survived = 0;
     std::size_t closed_early = 0, reset = 0, stalled = 0;  // of those open at the fault
-    std::uint64_t messages = 0, checked = 0, wrong = 0, retransmissions = 0;
+    std::uint64_t messages = 0, checked = 0, wrong = 0, retransmissions = 0, repeated = 0;
     std::vector<Duration> outages;
     std::vector<Duration> gaps;
     ordered_json rows = ordered_json::array();
@@ -84,6 +86,7 @@ struct Sums {
         checked += client.checked_bytes();
         wrong += client.wrong_bytes();
         retransmissions += client.retransmissions();
+        repeated += client.repeated_answers();
         rows.push_back(connection_row(client, fault));
         if (!client.opened_at()) return;
         ++opened;
@@ -102,8 +105,8 @@ struct Sums {
 
 Report make_report(const Load& load, const LoadSettings& settings) {
     Sums sums;
-    for (const Client& client : load.clients())
-        sums.add(client, load.fault_at());
+    for (const auto& client : load.clients())
+        sums.add(*client, load.fault_at());
     Report report;
     report.all_right = sums.wrong == 0 && sums.outcomes[Outcome::finished] == load.clients().size();
     const double rate = settings.client.interval ? 1e3 / to_ms(*settings.client.interval) : 0;
@@ -132,6 +135,7 @@ Report make_report(const Load& load, const LoadSettings& settings) {
                    {"outage_ms", distribution(std::move(sums.outages))},
                    {"longest_gap_ms", distribution(std::move(sums.gaps))},
                    {"retransmissions", sums.retransmissions},
+                   {"repeated_answers", sums.repeated},
                    {"per_connection", std::move(sums.rows)}};
     return report;
 }
@@ -152,7 +156,9 @@ void print_report(std::ostream& out, const Report& report) {
         out << name << ": p50 " << values["p50"] << ", p99 " << values["p99"] << ", max " << values["max"]
             << "\n";
     }
-    out << "retransmissions of the client's kernel: " << json["retransmissions"] << "\n";
+    out << "retransmissions: " << json["retransmissions"] << "\n";
+    if (json["repeated_answers"] != 0)
+        out << "answers that came once more: " << json["repeated_answers"] << "\n";
 }
 
 }  // namespace understudy::load

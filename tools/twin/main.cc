@@ -12,6 +12,7 @@
 
 #include "shadow_app/registry.hh"
 #include "tools/common/program.hh"
+#include "tools/twin/kernel_datagram_server.hh"
 #include "tools/twin/kernel_server.hh"
 
 namespace understudy::twin {
@@ -53,17 +54,27 @@ Descriptor open_stop_signals() {
     return descriptor;
 }
 
-void print_counters(const ServerCounters& c, bool json) {
-    const nlohmann::ordered_json values = {
-        {"accepted", c.accepted},
-        {"finished", c.finished},
-        {"reset", c.reset},
-        {"aborted", c.aborted},
-        {"refused_full", c.refused_full},
-        {"accept_errors", c.accept_errors},
-        {"bytes_received", c.bytes_received},
-        {"bytes_sent", c.bytes_sent},
-    };
+using Values = nlohmann::ordered_json;
+
+Values values_of(const ServerCounters& c) {
+    return {{"accepted", c.accepted},
+            {"finished", c.finished},
+            {"reset", c.reset},
+            {"aborted", c.aborted},
+            {"refused_full", c.refused_full},
+            {"accept_errors", c.accept_errors},
+            {"bytes_received", c.bytes_received},
+            {"bytes_sent", c.bytes_sent}};
+}
+
+Values values_of(const DatagramServerCounters& c) {
+    return {{"received", c.received},
+            {"sent", c.sent},
+            {"receive_errors", c.receive_errors},
+            {"send_errors", c.send_errors}};
+}
+
+void print_counters(const Values& values, bool json) {
     if (json) {
         std::printf("%s\n", values.dump().c_str());
         return;
@@ -74,39 +85,55 @@ void print_counters(const ServerCounters& c, bool json) {
     std::printf("%s\n", line.c_str());
 }
 
+void print_ready(const Options& options, const stack::Endpoint& local) {
+    const std::string listen = stack::to_string(local);
+    if (options.json) {
+        const Values ready = {{"event", "ready"}, {"app", options.application}, {"listen", listen}};
+        std::printf("%s\n", ready.dump().c_str());
+    } else {
+        std::printf("understudy-twin: ready, %s on %s\n", options.application.c_str(), listen.c_str());
+    }
+    std::fflush(stdout);
+}
+
+template <typename Server>
+int run(Server& server, const Options& options, const Descriptor& stop) {
+    print_ready(options, server.local());
+    server.run(stop.get());
+    print_counters(values_of(server.counters()), options.json);
+    return tools::exit_success;
+}
+
+std::string all_names() {
+    return shadow_app::application_names() + ", " + shadow_app::datagram_application_names();
+}
+
 int serve(const Options& options) {
     const auto listen = stack::parse_endpoint(options.listen);
     if (!listen)
         throw tools::UsageError("--listen " + options.listen + ": not ADDRESS:PORT, such as 10.77.0.1:7000");
+    if (const auto application = shadow_app::make_datagram_application(options.application)) {
+        const Descriptor stop = open_stop_signals();
+        KernelDatagramServer server(*listen, *application);
+        return run(server, options, stop);
+    }
     const auto application = shadow_app::make_application(options.application);
     if (application == nullptr)
         throw tools::UsageError("--app " + options.application +
-                                ": no such application; there are: " + shadow_app::application_names());
+                                ": no such application; there are: " + all_names());
     raise_descriptor_limit(options.max_connections);
     const Descriptor stop = open_stop_signals();
     KernelServer server(*listen, options.max_connections, *application);
-    if (!options.json) {
-        std::printf("understudy-twin: ready, %s on %s\n", options.application.c_str(),
-                    stack::to_string(server.local()).c_str());
-        std::fflush(stdout);
-    } else {
-        const nlohmann::ordered_json ready = {
-            {"event", "ready"}, {"app", options.application}, {"listen", stack::to_string(server.local())}};
-        std::printf("%s\n", ready.dump().c_str());
-        std::fflush(stdout);
-    }
-    server.run(stop.get());
-    print_counters(server.counters(), options.json);
-    return tools::exit_success;
+    return run(server, options, stop);
 }
 
 int main(int argc, char** argv) {
     Options options;
     CLI::App cli("Serves one of Understudy's applications over kernel sockets, until SIGTERM.");
     tools::set_up_app(cli, "understudy-twin");
-    cli.add_option("--listen", options.listen, "ADDRESS:PORT to listen on; port 0 lets the kernel choose")
+    cli.add_option("--listen", options.listen, "ADDRESS:PORT to serve on; port 0 lets the kernel choose")
         ->required();
-    cli.add_option("--app", options.application, "one of: " + shadow_app::application_names())->required();
+    cli.add_option("--app", options.application, "one of: " + all_names())->required();
     cli.add_option("--max-connections", options.max_connections, "further ones are closed at once")
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();

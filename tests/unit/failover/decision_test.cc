@@ -1,4 +1,4 @@
-#include "failover/decision.hh"
+#include "decision_harness.hh"
 
 #include <stdexcept>
 
@@ -6,69 +6,6 @@
 
 namespace understudy::failover {
 namespace {
-
-using std::chrono::milliseconds;
-using Kind = Action::Kind;
-
-// The lab's setting: 10 ms × 3 misses, so links and tap are silent after 30 ms.
-constexpr auto interval = milliseconds(10);
-constexpr auto deadline = milliseconds(30);
-constexpr auto confirm = milliseconds(1);
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
-
-DecisionSettings lab_settings(std::size_t links = 1) {
-    DecisionSettings settings;
-    settings.links = links;
-    settings.heartbeat_interval = interval;
-    settings.heartbeat_misses = 3;
-    settings.suspect_confirm = confirm;
-    return settings;
-}
-
-// Every queue was read to its end at `now`.
-Observed all(Instant now) {
-    return {.links = now, .tap = now};
-}
-
-// A machine with a loop that ticks whenever it is due.
-class Driven {
-  public:
-    explicit Driven(const DecisionSettings& settings = lab_settings()) : machine(settings, at(0)) {}
-
-    // Ticks at each due time up to and including `until`; stops at the first action.
-    std::optional<Action> run(Instant until) {
-        for (int i = 0; i < 10'000; ++i) {
-            const auto due = machine.next_deadline();
-            if (!due || *due > until) return std::nullopt;
-            now = std::max(now, *due);
-            if (auto action = machine.tick(now, all(now))) return action;
-        }
-        ADD_FAILURE() << "the machine is always due";
-        return std::nullopt;
-    }
-
-    // The primary lives: a heartbeat on every link and a frame on the tap at each interval.
-    void live(Instant from, Instant until) {
-        for (Instant t = from; t <= until; t += interval) {
-            EXPECT_FALSE(run(t));
-            for (std::size_t link = 0; link < machine.settings().links; ++link)
-                EXPECT_FALSE(machine.heartbeat(link, t));
-            EXPECT_FALSE(machine.primary_on_tap(t));
-        }
-    }
-
-    void expect(const std::optional<Action>& action, Kind kind, Instant when) {
-        ASSERT_TRUE(action);
-        EXPECT_EQ(action->kind, kind);
-        EXPECT_EQ(action->evidence.at, when);
-    }
-
-    DecisionMachine machine;
-    Instant now = at(0);
-};
 
 TEST(DecisionSilent, StaysSilentWhileThePrimaryLives) {
     Driven driven;
@@ -262,11 +199,11 @@ TEST(DecisionEvidence, SaysHowLongEachSourceWasSilent) {
 TEST(DecisionPromote, RefusedWhileALinkIsAlive) {
     Driven driven;
     EXPECT_FALSE(driven.machine.heartbeat(0, at(100)));
-    const PromoteAnswer answer = driven.machine.promote(at(129), false);
+    const OperatorAnswer answer = driven.machine.promote(at(129), false);
     EXPECT_FALSE(answer.action);
     EXPECT_NE(answer.refusal.find("--force"), std::string::npos) << answer.refusal;
     EXPECT_EQ(driven.machine.state(), State::silent);
-    EXPECT_EQ(driven.machine.counters().promotions_refused, 1u);
+    EXPECT_EQ(driven.machine.counters().operator_refused, 1u);
 }
 
 TEST(DecisionPromote, RefusedWhileTheTapShowsThePrimary) {
@@ -278,7 +215,7 @@ TEST(DecisionPromote, RefusedWhileTheTapShowsThePrimary) {
 TEST(DecisionPromote, DoneWhenNothingIsAlive) {
     Driven driven;
     EXPECT_FALSE(driven.machine.heartbeat(0, at(100)));
-    const PromoteAnswer answer = driven.machine.promote(at(130), false);
+    const OperatorAnswer answer = driven.machine.promote(at(130), false);
     driven.expect(answer.action, Kind::begin_takeover, at(130));
     EXPECT_EQ(answer.action->evidence.cause, Cause::operator_request);
     EXPECT_FALSE(answer.action->evidence.forced);
@@ -293,7 +230,7 @@ TEST(DecisionPromote, DoneWithoutAnyFirstHeartbeat) {
 TEST(DecisionPromote, ForcedWhileThePrimaryLives) {
     Driven driven;
     driven.live(at(0), at(100));
-    const PromoteAnswer answer = driven.machine.promote(at(101), true);
+    const OperatorAnswer answer = driven.machine.promote(at(101), true);
     ASSERT_TRUE(answer.action);
     EXPECT_TRUE(answer.action->evidence.forced);
 }
@@ -301,7 +238,7 @@ TEST(DecisionPromote, ForcedWhileThePrimaryLives) {
 TEST(DecisionPromote, RefusedOnceMaster) {
     Driven driven;
     EXPECT_TRUE(driven.machine.promote(at(1), true).action);
-    const PromoteAnswer again = driven.machine.promote(at(2), true);
+    const OperatorAnswer again = driven.machine.promote(at(2), true);
     EXPECT_FALSE(again.action);
     EXPECT_FALSE(again.refusal.empty());
 }

@@ -62,6 +62,17 @@ TEST_F(LinksPair, RecordedHelloProvesNothingToALaterProcess) {
     EXPECT_TRUE(received.reply) << "the answer tells a live sender our nonce";
 }
 
+TEST_F(LinksPair, AFloodOfHellosThatProveNothingIsAnsweredInBounds) {
+    Heartbeat hello = primary.hello(0, at(5));
+    hello.set_echoed_nonce(0);
+    EXPECT_TRUE(replica.receive(0, hello, at(10)).reply);
+    for (int i = 0; i < 100; ++i)
+        EXPECT_FALSE(replica.receive(0, hello, at(14)).reply);
+    EXPECT_TRUE(replica.receive(1, hello, at(14)).reply) << "each link has its own bound";
+    EXPECT_TRUE(replica.receive(0, hello, at(15)).reply);
+    EXPECT_EQ(replica.status(0, at(15)).counters.unanswered_unproven, 100u);
+}
+
 TEST_F(LinksPair, RecordedHelloProvesNothingTwice) {
     const Heartbeat hello = primary.hello(0, at(5));
     EXPECT_EQ(replica.receive(0, hello, at(6)).acceptance, Acceptance::sign_of_life);
@@ -149,6 +160,15 @@ TEST_F(LinksPair, AckOfAHelloThatWasNeverSentGivesNoRoundTrip) {
     reply->mutable_hello_ack()->set_acknowledged_counter(999);
     EXPECT_EQ(replica.receive(1, *reply, at(20)).acceptance, Acceptance::sign_of_life);
     EXPECT_FALSE(replica.status(1, at(20)).rtt);
+}
+
+TEST_F(LinksPair, KindOfALaterVersionIsASignOfLifeAndNotAnswered) {
+    Heartbeat message = primary.hello(0, at(5));
+    message.clear_kind();
+    const auto received = replica.receive(0, message, at(6));
+    EXPECT_EQ(received.acceptance, Acceptance::sign_of_life);
+    EXPECT_FALSE(received.reply);
+    EXPECT_EQ(replica.status(0, at(6)).counters.unknown_kinds_received, 1u);
 }
 
 TEST_F(LinksPair, LossCountsHellosThatAreOldEnough) {

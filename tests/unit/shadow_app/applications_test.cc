@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "shadow_app/discard.hh"
 #include "shadow_app/echo.hh"
 #include "shadow_app/registry.hh"
+#include "shadow_app/udp_echo.hh"
 #include "tests/unit/shadow_app/fake_connection.hh"
 
 namespace understudy::shadow_app {
@@ -63,6 +66,40 @@ TEST(Registry, MakesEveryApplicationItLists) {
         EXPECT_FALSE(info.help.empty()) << info.name;
     }
     EXPECT_EQ(application_names(), "discard, echo, ticker");
+}
+
+class FakeDatagramService final : public DatagramService {
+  public:
+    bool send(const Endpoint& client, std::span<const std::byte> bytes) override {
+        sent.emplace_back(client, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+        return true;
+    }
+    const Endpoint& endpoint() const override { return endpoint_; }
+
+    std::vector<std::pair<Endpoint, std::string>> sent;
+
+  private:
+    Endpoint endpoint_ = *stack::parse_endpoint("10.0.0.1:7000");
+};
+
+TEST(UdpEcho, SendsEveryDatagramBackToItsSender) {
+    UdpEcho echo;
+    FakeDatagramService service;
+    const Endpoint one = *stack::parse_endpoint("10.0.0.2:1"), other = *stack::parse_endpoint("10.0.0.3:2");
+    echo.received(service, one, bytes_of("hello"));
+    echo.received(service, other, {});
+    EXPECT_EQ(service.sent, (std::vector<std::pair<Endpoint, std::string>>{{one, "hello"}, {other, ""}}));
+}
+
+TEST(Registry, MakesEveryDatagramApplicationItLists) {
+    ASSERT_EQ(datagram_applications().size(), 1u);
+    for (const ApplicationInfo& info : datagram_applications()) {
+        EXPECT_NE(make_datagram_application(info.name), nullptr) << info.name;
+        EXPECT_EQ(make_application(info.name), nullptr) << info.name;
+        EXPECT_FALSE(info.help.empty()) << info.name;
+    }
+    EXPECT_EQ(make_datagram_application("echo"), nullptr);
+    EXPECT_EQ(datagram_application_names(), "udp-echo");
 }
 
 TEST(Registry, MakesEachByItsOwnName) {

@@ -255,11 +255,26 @@ TEST_F(Extended, HeadersAreSkipped) {
     EXPECT_TRUE(host->sent());
 }
 
-TEST_F(Extended, FragmentsAreCounted) {
+TEST_F(Extended, AWayToGoIsRefused) {  // RFC 5095, RFC 8200 4.4
     begin(Mode::master);
-    inject(behind(bytes_of({6, 0, 0, 1, 0, 0, 0, 7}), 44));
+    inject(behind(bytes_of({6, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), 43));
     EXPECT_FALSE(host->sent());
-    EXPECT_EQ(host->stack.counters().drop_ip_fragment, 1u);
+    EXPECT_EQ(host->stack.counters().drop_source_route, 1u);
+    // At its end it is skipped.
+    inject(behind(bytes_of({6, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), 43));
+    EXPECT_TRUE(host->sent());
+}
+
+TEST_F(Extended, OptionsThatMustBeKnownAreRefused) {  // RFC 8200 4.2
+    begin(Mode::master);
+    inject(behind(bytes_of({6, 0, 0x1e, 4, 0, 0, 0, 0}), 60));
+    EXPECT_TRUE(host->sent()) << "to be skipped by who does not know it";
+    for (const int type : {0x40, 0x80, 0xc2})
+        inject(behind(bytes_of({6, 0, type, 4, 0, 0, 0, 0}), 60));
+    EXPECT_FALSE(host->sent());
+    EXPECT_EQ(host->stack.counters().drop_ip_option, 3u);
+    inject(behind(bytes_of({6, 0, 1, 5, 0, 0, 0, 0}), 60));
+    EXPECT_EQ(host->stack.counters().drop_malformed_ip, 1u);
 }
 
 TEST_F(Extended, ChainsHaveABound) {

@@ -43,7 +43,7 @@ class PathMtu : public ::testing::Test {
     void send(tcp::Connection& c, std::size_t bytes) {
         const std::string text(bytes, 'x');
         tcp::Core::Batch batch(core);
-        tcp::app_send(core, c, as_bytes(text), false);
+        tcp::app_send(core, c, as_bytes(text), false, WriteEnd::none);
     }
     std::optional<Packet> sent() {
         if (wire.frames.empty()) return std::nullopt;

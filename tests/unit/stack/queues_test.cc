@@ -5,6 +5,7 @@
 
 #include "stack/byte_queue.hh"
 #include "stack/reassembly.hh"
+#include "stack/send_marks.hh"
 #include "stack/send_queue.hh"
 
 namespace understudy::stack {
@@ -141,6 +142,23 @@ TEST(SendQueue, FindsTheByteThatDiffersAndKeepsThePrimarys) {
     std::array<std::byte, 5> out;
     queue.copy(Seq(0xfffffffe), out);
     EXPECT_EQ(text(out), "hello");
+}
+
+TEST(SendMarks, KnowWhereWritesEndUntilThatIsSent) {
+    SendMarks marks;
+    marks.add(Seq(0xfffffff0), WriteEnd::burst);
+    marks.add(Seq(4), WriteEnd::record);
+    marks.add(Seq(9), WriteEnd::push);
+    EXPECT_EQ(marks.at(Seq(0xfffffff0)), WriteEnd::burst);
+    EXPECT_EQ(marks.at(Seq(5)), WriteEnd::none);
+    EXPECT_EQ(marks.record_after(Seq(0xffffff00), Seq(20)), Seq(4));
+    EXPECT_EQ(marks.record_after(Seq(4), Seq(20)), Seq(20)) << "behind it there is none";
+    EXPECT_EQ(marks.record_after(Seq(0), Seq(2)), Seq(2)) << "it lies further on";
+    marks.drop_through(Seq(4));
+    EXPECT_EQ(marks.at(Seq(4)), WriteEnd::none);
+    EXPECT_EQ(marks.at(Seq(9)), WriteEnd::push);
+    marks.drop_through(Seq(9));
+    EXPECT_TRUE(marks.empty());
 }
 
 TEST(SendQueue, TheLimitHoldsForNewBytesOnly) {

@@ -336,6 +336,40 @@ TEST_F(Options, SmallSegmentsWaitForTheFirstsAcknowledgement) {
     EXPECT_EQ(host.sent()->payload, "bc");
 }
 
+TEST_F(Options, NoSegmentHoldsBytesFromBothSidesOfARecordsEnd) {
+    establish();
+    const auto write = [&](std::string_view text, WriteEnd end) {
+        return host.stack.send(host.events.connection, as_bytes(text), host.now, false, end);
+    };
+    host.send("first");
+    EXPECT_EQ(host.sent()->payload, "first");
+    EXPECT_EQ(write("second", WriteEnd::record), 6u);
+    EXPECT_EQ(write("third", WriteEnd::none), 5u);
+    const auto second = host.sent();
+    ASSERT_TRUE(second) << "nothing is waited for behind a record's end";
+    EXPECT_EQ(second->payload, "second");
+    EXPECT_TRUE(second->is(TcpFlags::psh | TcpFlags::ack));
+    EXPECT_FALSE(host.sent());
+    host.inject(from_client(0, 11, TcpFlags::ack));
+    EXPECT_EQ(host.sent()->payload, "third");
+}
+
+TEST_F(Options, WhatIsSaidToBeFollowedWaitsInItsOwnCallOnly) {
+    ConnectionOptions options;
+    options.nodelay = true;
+    ASSERT_TRUE(host.stack.set_service_options(service_endpoint, options));
+    establish();
+    host.send("answered");
+    EXPECT_EQ(host.sent()->payload, "answered");
+    host.stack.send(host.events.connection, as_bytes("followed"), host.now, true);
+    EXPECT_FALSE(host.sent());
+    host.inject(from_client(0, 8, TcpFlags::ack));
+    const auto released = host.sent();
+    ASSERT_TRUE(released);
+    EXPECT_EQ(released->payload, "followed");
+    EXPECT_FALSE(released->tcp.flags.has(TcpFlags::psh)) << "its write has not ended";
+}
+
 TEST_F(Options, NodelaySendsThemAtOnce) {
     ConnectionOptions options;
     options.nodelay = true;

@@ -494,5 +494,20 @@ TEST_F(Recovering, ADuplicateIsReportedOnce) {  // RFC 2883 4
     EXPECT_EQ(twice->tcp.options.sack[0], (wire::SeqRange{host.client_seq(20), host.client_seq(25)}));
 }
 
+TEST_F(Recovering, WhatHadWaitedIsADuplicateInsideALaterSegment) {  // RFC 2883 4.1
+    open();
+    host.inject(from_client(3, 0, TcpFlags::ack, "345"));
+    host.inject(from_client(9, 0, TcpFlags::ack, "9"));
+    while (host.sent()) {
+    }
+    host.inject(from_client(0, 0, TcpFlags::ack, "01234567"));
+    const auto report = host.sent();
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->tcp.ack, host.client_seq(8));
+    ASSERT_EQ(report->tcp.options.sack_count, 2u);
+    EXPECT_EQ(report->tcp.options.sack[0], (wire::SeqRange{host.client_seq(3), host.client_seq(6)}));
+    EXPECT_EQ(report->tcp.options.sack[1], (wire::SeqRange{host.client_seq(9), host.client_seq(10)}));
+}
+
 }  // namespace
 }  // namespace understudy::stack

@@ -105,5 +105,34 @@ TEST(TimerWheel, ACancelledTimerStaysSilent) {
     EXPECT_EQ(wheel.collect(Instant(2s)), (std::vector<std::uint32_t>{1, 3}));
 }
 
+TEST(TimerWheel, AFarDeadlineFiresEarlierThanNever) {
+    TimerWheel wheel;
+    const Instant now(1h);
+    wheel.collect(now);
+    wheel.arm(1, Instant::max() - 1h);
+    EXPECT_TRUE(wheel.collect(now + 24h * 6).empty());
+    EXPECT_EQ(wheel.collect(now + 24h * 7), std::vector<std::uint32_t>{1});
+}
+
+TEST(TimerWheel, WhatIsPassedOverStaysBounded) {
+    TimerWheel wheel;
+    Instant now(1h);
+    const Instant far = now + 2h;
+    for (std::uint32_t round = 0; round < 2000; ++round) {
+        for (std::uint32_t index = 0; index < 10; ++index) {
+            wheel.arm(index, index % 2 == 0 ? far : now + 1h);
+            wheel.arm(index, now + 40ms);
+        }
+        now += 50ms;
+        ASSERT_EQ(wheel.collect(now).size(), 10u) << round;
+        ASSERT_LE(wheel.entries(), 20 + TimerWheel::passed_over_allowance);
+    }
+    for (std::uint32_t index = 0; index < 10; ++index)
+        wheel.arm(index, far);
+    EXPECT_TRUE(wheel.collect(far - 1ms).empty());
+    EXPECT_EQ(wheel.collect(far + 1ms).size(), 10u);
+    EXPECT_FALSE(wheel.next());
+}
+
 }  // namespace
 }  // namespace understudy::stack

@@ -323,6 +323,60 @@ TEST_F(UdpMaster, InputOfBothKindsKeepsTheOrderOfOneBurst) {
     EXPECT_EQ(host.events.input, "abcdefg");
 }
 
+TEST_F(UdpSilent, EachServiceTellsHowFarItsAnswersWereEqual) {
+    client_on_tap("one");
+    answer("equal");
+    primary_on_tap("equal");
+    client_on_tap("two");
+    answer("mine");
+    primary_on_tap("its");
+    host.pass(1s);
+    const auto services = host.stack.datagram_services();
+    ASSERT_EQ(services.size(), 1u);
+    EXPECT_EQ(services[0].service, service_endpoint);
+    EXPECT_EQ(services[0].received, 2u);
+    EXPECT_EQ(services[0].answered, 2u);
+    EXPECT_EQ(services[0].matched, 1u);
+    EXPECT_EQ(services[0].expired, 1u);
+    EXPECT_EQ(services[0].unmatched, 1u);
+}
+
+class UdpIpv6 : public UdpHost {
+  protected:
+    UdpIpv6() : UdpHost(settings()) {}
+    static Settings settings() {
+        Settings settings = settings_for(Mode::silent);
+        settings.udp_services = {service6};
+        return settings;
+    }
+    static Datagram request(std::string payload) {
+        return {.source = client6, .destination = service6, .payload = std::move(payload)};
+    }
+
+    static inline const Endpoint client6 = *parse_endpoint("[fd00::9]:40000");
+    static inline const Endpoint service6 = *parse_endpoint("[fd00::1]:7000");
+};
+
+TEST_F(UdpIpv6, IsServedLikeIpv4) {
+    inject(request("one"), Source::tap_from_client);
+    EXPECT_TRUE(host.stack.send_datagram(service6, client6, as_bytes("re: one"), host.now));
+    EXPECT_FALSE(sent());
+    EXPECT_EQ(host.stack.promote(host.now).datagrams, 1u);
+    const auto datagram = sent();
+    ASSERT_TRUE(datagram);
+    EXPECT_EQ(datagram->payload, "re: one");
+    EXPECT_EQ(datagram->source, service6);
+    EXPECT_EQ(datagram->destination, client6);
+}
+
+TEST_F(UdpIpv6, WithoutAChecksumIsRefused) {
+    Datagram datagram = request("one");
+    datagram.checksum = 0;
+    inject(datagram, Source::tap_from_client);
+    EXPECT_EQ(host.events.input, "");
+    EXPECT_EQ(counters().drop_udp_no_checksum, 1u);
+}
+
 TEST(UdpSettings, AHoldBelowZeroIsRefused) {
     Settings settings = udp_settings(Mode::silent);
     settings.udp.hold = -1ns;

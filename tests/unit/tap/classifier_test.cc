@@ -73,6 +73,34 @@ TEST(Classifier, KnowsEachService) {
     expect({.destination_port = 443}, Verdict::not_service, false, "not_selected");
 }
 
+TEST(Classifier, TellsUdpAndTcpServicesApart) {
+    ServiceEndpoint udp4 = test::endpoint(test::service_address, 53);
+    ServiceEndpoint udp6 = test::endpoint("fd00:77::1", 53);
+    udp4.transport = udp6.transport = Transport::udp;
+    ClassifierSettings both = settings();
+    both.services.insert(both.services.end(), {udp4, udp6});
+    const auto verdict_of = [&](Packet packet, std::uint8_t protocol) {
+        Classifier classifier(both);
+        packet.protocol = protocol;
+        const bool is_v6 = std::strchr(packet.source, ':') != nullptr;
+        const auto bytes = is_v6 ? test::build_ipv6(packet) : build(packet);
+        return classifier.classify(frame_of(bytes)).verdict;
+    };
+    Packet answer = reply();
+    answer.source_port = 53;
+    EXPECT_EQ(verdict_of({.destination_port = 53}, IPPROTO_UDP), Verdict::from_client);
+    EXPECT_EQ(verdict_of(answer, IPPROTO_UDP), Verdict::from_primary);
+    EXPECT_EQ(verdict_of({.source = "fd00:77::9", .destination = "fd00:77::1", .destination_port = 53},
+                         IPPROTO_UDP),
+              Verdict::from_client);
+    answer.source_link = test::stranger_link;
+    EXPECT_EQ(verdict_of(answer, IPPROTO_UDP), Verdict::refused);
+    // Address and port of a service, and the other transport.
+    EXPECT_EQ(verdict_of({.destination_port = 53}, IPPROTO_TCP), Verdict::not_service);
+    EXPECT_EQ(verdict_of({}, IPPROTO_UDP), Verdict::not_service);
+    EXPECT_EQ(verdict_of({}, IPPROTO_TCP), Verdict::from_client);
+}
+
 TEST(Classifier, RefusesTheServiceFromAForeignLinkAddress) {
     expect(with(reply(), [](Packet& p) { p.source_link = test::stranger_link; }), Verdict::refused, false,
            "foreign_source");
@@ -111,10 +139,6 @@ TEST(Classifier, KnowsAServiceOverIpv6) {
 TEST(Classifier, SetsOtherIpv6TrafficApart) {
     expect(with(packet6(), [](Packet& p) { p.destination_port = 22; }), Verdict::not_service, false,
            "not_selected");
-    expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_ICMPV6; }), Verdict::not_service, false,
-           "icmp");
-    expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_FRAGMENT; }), Verdict::not_service, false,
-           "fragment");
     expect(with(packet6(), [](Packet& p) { p.protocol = IPPROTO_ROUTING; }), Verdict::not_service, false,
            "other_protocol");
     expect(with(packet6(), [](Packet& p) { p.payload = 3; }), Verdict::not_service, false, "malformed");
@@ -165,12 +189,45 @@ TEST(Classifier, SetsOtherTrafficApart) {
         apart([](Packet& p) { p.ethertype = ETHERTYPE_VLAN; }, "vlan");
         apart([](Packet& p) { p.ethertype = 0x88a8; }, "vlan");
         apart([](Packet& p) { p.ethertype = 0x88cc; }, "other_ethertype");
-        apart([](Packet& p) { p.protocol = IPPROTO_ICMP; }, "icmp");
-        apart([](Packet& p) { p.protocol = IPPROTO_UDP; }, "other_protocol");
-        apart([](Packet& p) { p.fragment = IP_MF; }, "fragment");
-        apart([](Packet& p) { p.fragment = 100; }, "fragment");
+        apart([](Packet& p) { p.protocol = IPPROTO_UDP; }, "not_selected");
+        apart([](Packet& p) { p.protocol = IPPROTO_SCTP; }, "other_protocol");
         apart([](Packet& p) { p.destination_port = 22; }, "not_selected");
     }
+}
+
+// rules.md 7: what names no ports goes to the stack by its addresses.
+TEST(Classifier, GivesFragmentsAndIcmpOfAServicesAddressToTheStack) {
+    struct Kind {
+        void (*change)(Packet&);
+        const char* counter;
+    };
+    const Kind kinds4[] = {{[](Packet& p) { p.protocol = IPPROTO_ICMP; }, "icmp"},
+                           {[](Packet& p) { p.fragment = IP_MF; }, "fragment"},
+                           {[](Packet& p) { p.fragment = 100; }, "fragment"}};
+    const Kind kinds6[] = {{[](Packet& p) { p.protocol = IPPROTO_ICMPV6; }, "icmp"},
+                           {[](Packet& p) { p.protocol = IPPROTO_FRAGMENT; }, "fragment"}};
+    const auto check = [](const Packet& base, const Kind& kind) {
+        Packet packet = base;
+        kind.change(packet);
+        packet.destination_port = 0;
+        expect(packet, Verdict::from_client, false, kind.counter);
+        Packet answer = packet;
+        std::swap(answer.source, answer.destination);
+        answer.source_link = test::primary_link;
+        answer.destination_link = test::client_link;
+        expect(answer, Verdict::from_primary, true, kind.counter);
+        answer.source_link = test::stranger_link;
+        expect(answer, Verdict::not_service, false, kind.counter);
+        packet.source_link = test::primary_link;
+        expect(packet, Verdict::not_service, true, kind.counter);
+        packet.source_link = test::client_link;
+        packet.destination_link = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+        expect(packet, Verdict::not_service, false, kind.counter);
+    };
+    for (const Kind& kind : kinds4)
+        check(Packet{}, kind);
+    for (const Kind& kind : kinds6)
+        check(packet6(), kind);
 }
 
 TEST(Classifier, TakesAnUnfragmentedPacketWithDontFragment) {

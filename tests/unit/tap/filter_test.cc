@@ -75,6 +75,14 @@ TEST(ServiceExpression, TakesIpv6) {
     EXPECT_NO_THROW(Filter(service_expression({&service, 1})));
 }
 
+TEST(ServiceExpression, SelectsUdpForAUdpService) {
+    ServiceEndpoint service = endpoint(test::service_address, test::service_port);
+    service.transport = Transport::udp;
+    const Filter filter(service_expression({&service, 1}));
+    EXPECT_TRUE(filter.matches(frame_of(build({.protocol = IPPROTO_UDP}))));
+    EXPECT_FALSE(filter.matches(frame_of(build({}))));
+}
+
 TEST(ServiceExpression, WithoutServicesMatchesNothing) {
     const Filter filter(service_expression({}));
     for (const auto& bytes : test::all_kinds())

@@ -226,6 +226,14 @@ TEST(FlowSpread, APinnedServiceStaysOnItsCore) {
         EXPECT_EQ(spread.place(build(of_client(port))), (Place{2, Reach::one}));
         EXPECT_EQ(spread.place(build(to_client(port))), (Place{2, Reach::one}));
     }
+    // The same endpoint over UDP is another service.
+    std::map<std::size_t, std::size_t> udp;
+    for (std::uint16_t port = 2000; port < 2064; ++port) {
+        Packet datagram = of_client(port);
+        datagram.protocol = IPPROTO_UDP;
+        ++udp[spread.place(build(datagram)).core];
+    }
+    EXPECT_EQ(udp.size(), 4u);
     Packet other;
     std::map<std::size_t, std::size_t> cores;
     for (other.destination_port = 8000; other.destination_port < 8064; ++other.destination_port)

@@ -105,6 +105,7 @@ class Plane {
         std::size_t ring_bytes = 0;  // the least there is
         DataPlane::MakeApplication make_application = nullptr;
         Core::Clock clock = nullptr;
+        bool udp = false;  // the service is there over UDP as well
     };
 
     explicit Plane(const Shape& shape) {
@@ -115,6 +116,12 @@ class Plane {
         settings.classifier.primary_link = primary_link.octets;
         settings.classifier.services = {{service_endpoint.address.octets, service_endpoint.port}};
         settings.applications = {{service_endpoint, "echo"}};
+        if (shape.udp) {
+            settings.stack.udp_services = {service_endpoint};
+            settings.classifier.services.push_back(
+                {service_endpoint.address.octets, service_endpoint.port, tap::Transport::udp});
+            settings.datagram_applications = {{service_endpoint, "udp-echo"}};
+        }
         settings.make_application = shape.make_application;
         settings.clock = shape.clock ? shape.clock : [this] { return now; };
         auto tap_port = std::make_unique<tap::MemoryPort>(1500, 512, shape.tap_queues);

@@ -1,5 +1,5 @@
 // A client over the loopback interface, with a server that the test plays by hand and a clock of its own.
-#include "tools/load/client.hh"
+#include "tools/load/stream_client.hh"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -102,7 +102,7 @@ class ClientTest : public testing::Test {
 
     LoopbackListener listener_;
     ClientSettings settings_;
-    Client client_{settings_, 5};
+    StreamClient client_{settings_, 5};
     twin::Descriptor server_;
     std::array<std::byte, 4096> scratch_{};
 };

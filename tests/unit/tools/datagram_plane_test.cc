@@ -1,0 +1,123 @@
+// UDP services on one core and on several: both directions of a flow on one, and a takeover.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "tests/unit/stack/udp_frames.hh"
+#include "tests/unit/tools/plane_harness.hh"
+#include "tools/daemon/status.hh"
+
+namespace understudy::tools::test {
+namespace {
+
+using stack::test::decode_datagram;
+using stack::test::udp_answer;
+using stack::test::UdpPacket;
+
+constexpr std::uint16_t client_count = 200;
+
+stack::Endpoint client(std::uint16_t number) {
+    return {*stack::parse_ip_address("10.77.1." + std::to_string(number % 250 + 1)),
+            static_cast<std::uint16_t>(40000 + number)};
+}
+
+std::string text_of(std::uint16_t number) {
+    return "request " + std::to_string(number);
+}
+
+class DatagramPlane : public ::testing::TestWithParam<std::size_t> {
+  protected:
+    DatagramPlane()
+        : plane_({.cores = GetParam(), .tap_queues = GetParam(), .service_queues = GetParam(), .udp = true}) {
+    }
+
+    // The two directions of a flow by different queues, the worst that hardware can do.
+    void mirror_requests() {
+        for (std::uint16_t i = 0; i < client_count; ++i)
+            push({.source = client(i), .payload = text_of(i)}, i);
+        plane_.settle();
+    }
+    void mirror_answers(std::uint16_t count = client_count) {
+        for (std::uint16_t i = 0; i < count; ++i)
+            push(udp_answer(text_of(i), client(i)), i + 1u);
+        plane_.settle();
+    }
+    void push(const UdpPacket& packet, std::size_t queue) {
+        plane_.tap->push(stack::test::encode(packet), 0, queue % plane_.tap->queues());
+    }
+    // What was sent since, by client; each client at most once.
+    std::map<stack::Endpoint, std::string> take_answers() {
+        std::map<stack::Endpoint, std::string> answers;
+        for (const auto& frame : plane_.take_sent()) {
+            const auto datagram = decode_datagram(frame);
+            if (!datagram) continue;
+            EXPECT_TRUE(answers.emplace(datagram->destination, datagram->payload).second);
+        }
+        return answers;
+    }
+    proto::v1::DatagramCounts counts() {
+        std::vector<proto::v1::StatusResponse> parts;
+        for (std::size_t i = 0; i < plane_.plane->cores(); ++i)
+            parts.push_back(core_status(*plane_.plane, plane_.plane->core(i)));
+        proto::v1::StatusResponse status;
+        status.add_services()->set_endpoint(stack::to_string(service_endpoint));
+        status.add_services()->set_endpoint(datagram_service_name(service_endpoint));
+        add_core_status(status, parts);
+        EXPECT_FALSE(status.services(0).has_datagrams());
+        return status.services(1).datagrams();
+    }
+
+    Plane plane_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Cores, DatagramPlane, ::testing::Values(1, 2, 4));
+
+TEST_P(DatagramPlane, BothDirectionsMeetOnOneCore) {
+    mirror_requests();
+    mirror_answers();
+    EXPECT_EQ(plane_.sum(&stack::Counters::udp_answers_matched), client_count);
+    EXPECT_EQ(counts().received(), client_count);
+    EXPECT_EQ(counts().answered(), client_count);
+    EXPECT_EQ(counts().matched(), client_count);
+    EXPECT_TRUE(plane_.take_sent().empty());
+    for (std::size_t i = 0; i < GetParam(); ++i)
+        EXPECT_GT(plane_.plane->core(i).host_counters().datagrams_received, client_count / GetParam() / 4);
+    plane_.pass(300ms);
+    EXPECT_EQ(counts().expired() + counts().unmatched(), 0u);
+}
+
+TEST_P(DatagramPlane, ATakeoverSendsWhatThePrimaryDidNotAnswer) {
+    constexpr std::uint16_t answered = 150;
+    mirror_requests();
+    mirror_answers(answered);
+    const TakeoverRecord record = plane_.take_over();
+    EXPECT_EQ(record.report.datagrams, client_count - answered);
+    const auto released = take_answers();
+    EXPECT_EQ(released.size(), std::size_t{client_count - answered});
+    for (const auto& [to, text] : released)
+        EXPECT_EQ(text, text_of(static_cast<std::uint16_t>(to.port - 40000)));
+
+    for (std::uint16_t i = 0; i < client_count; ++i) {
+        const UdpPacket request{.link_destination = replica_link, .source = client(i), .payload = text_of(i)};
+        plane_.service->push(stack::test::encode(request), 0, (i + 1u) % plane_.service->queues());
+    }
+    plane_.settle();
+    EXPECT_EQ(take_answers().size(), std::size_t{client_count});
+    EXPECT_EQ(plane_.sum(&stack::Counters::drop_udp_no_link), 0u);
+}
+
+TEST_P(DatagramPlane, TellsAnswersThatDiffer) {
+    mirror_requests();
+    for (std::uint16_t i = 0; i < client_count; ++i)
+        push(udp_answer("something else", client(i)), i);
+    plane_.settle();
+    plane_.pass(300ms);
+    EXPECT_EQ(counts().matched(), 0u);
+    EXPECT_EQ(counts().expired(), client_count);
+    EXPECT_EQ(counts().unmatched(), client_count);
+    EXPECT_EQ(plane_.take_over().report.datagrams, 0u);
+}
+
+}  // namespace
+}  // namespace understudy::tools::test
