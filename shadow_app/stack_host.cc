@@ -81,6 +81,10 @@ void StackHost::observe_seeds(SeedObserver observer) {
     seed_observer_ = std::move(observer);
 }
 
+void StackHost::observe_conflicts(ConflictObserver observer) {
+    conflict_observer_ = std::move(observer);
+}
+
 void StackHost::receive(std::span<const stack::ReceivedFrame> burst, Instant now) {
     now_ = timer_base_ = now;
     stack_->receive(burst, now);
@@ -185,6 +189,10 @@ void StackHost::datagram(const Endpoint& service, const Endpoint& client, std::s
 
 void StackHost::seeded(const stack::SeedRecord& record) {
     if (seed_observer_) seed_observer_(record);
+}
+
+void StackHost::address_conflict(const stack::IpAddress& address, const stack::LinkAddress& link) {
+    if (conflict_observer_) conflict_observer_(address, link);
 }
 
 StackHost::Hosted* StackHost::find(ConnectionId id) const {

@@ -49,6 +49,7 @@ struct HostCounters {
 class StackHost final : public stack::ConnectionEvents {
   public:
     using SeedObserver = std::function<void(const stack::SeedRecord&)>;
+    using ConflictObserver = std::function<void(const stack::IpAddress&, const stack::LinkAddress&)>;
 
     StackHost();
     ~StackHost() override;
@@ -63,6 +64,8 @@ class StackHost final : public stack::ConnectionEvents {
     void attach(stack::Stack& stack);
     // `observer` is called for every connection that the stack seeds, on the stack's core.
     void observe_seeds(SeedObserver observer);
+    // `observer` is called when another host claims an address of ours, on the stack's core.
+    void observe_conflicts(ConflictObserver observer);
 
     // What the stack's functions of the same names do, with the applications' share. `now` never goes back.
     // One advance() calls at most max_timers_per_advance timers; next_deadline() is then not later than
@@ -93,6 +96,7 @@ class StackHost final : public stack::ConnectionEvents {
     void closed(ConnectionId id, CloseReason reason) override;
     void datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) override;
     void seeded(const stack::SeedRecord& record) override;
+    void address_conflict(const stack::IpAddress& address, const stack::LinkAddress& link) override;
 
   private:
     class Hosted;
@@ -120,6 +124,7 @@ class StackHost final : public stack::ConnectionEvents {
     std::map<Endpoint, std::unique_ptr<HostedDatagrams>> datagram_services_;
     stack::Stack* stack_ = nullptr;
     SeedObserver seed_observer_;
+    ConflictObserver conflict_observer_;
     Instant now_{};
     Instant timer_base_{};                        // what set_timer() counts from
     std::vector<std::unique_ptr<Hosted>> slots_;  // by ConnectionId::index

@@ -15,13 +15,15 @@ class EgressGate {
     void open() { open_ = true; }
     void close() { open_ = false; }
 
-    // Room for a frame; empty when the gate is closed or there is no buffer, each of them counted.
-    std::span<std::byte> reserve(std::size_t length) {
+    // Room for a frame; empty when the gate is closed or there is no buffer, each of them counted. With
+    // `queue` the frame goes there and waits.
+    std::span<std::byte> reserve(std::size_t length, FrameSink* queue = nullptr) {
         if (!open_) {
             ++counters_.withheld_frames;
             return {};
         }
-        const auto frame = sink_.reserve(length);
+        target_ = queue != nullptr ? queue : &sink_;
+        const auto frame = target_->reserve(length);
         if (frame.empty()) ++counters_.drop_no_buffer;
         return frame;
     }
@@ -32,10 +34,11 @@ class EgressGate {
         return frame;
     }
     // Sends the frame that was reserved last.
-    void commit() { sink_.commit(); }
+    void commit() { target_->commit(); }
 
   private:
     FrameSink& sink_;
+    FrameSink* target_ = &sink_;  // of the frame that was reserved last
     Counters& counters_;
     bool open_;
 };

@@ -13,6 +13,11 @@ void HostProtocols::on_arp(wire::Bytes bytes) {
         ++core_.counters.drop_malformed_arp;
         return;
     }
+    const auto claimed = core_.local_address_index(arp->sender);
+    if (claimed && arp->sender_link != core_.settings.link_address) on_claim(*claimed, arp->sender_link);
+    const bool answers =
+        arp->operation == wire::ArpOperation::reply && core_.local_address_index(arp->target);
+    learn_neighbour(arp->sender, arp->sender_link, {.solicited = answers});
     if (arp->operation != wire::ArpOperation::request || !core_.local_address_index(arp->target)) return;
     if (arp->sender == arp->target) return;  // somebody's own announcement asks nothing
     if (!core_.settings.speaks_for_host) return;
@@ -58,7 +63,9 @@ void HostProtocols::on_icmp(const IpPacket& packet, Source source) {
 }
 
 void HostProtocols::on_icmp6(const IpPacket& packet, std::uint8_t type) {
-    if (type != wire::icmp6_neighbour_solicitation) {
+    const bool is_discovery =
+        type == wire::icmp6_neighbour_solicitation || type == wire::icmp6_neighbour_advertisement;
+    if (!is_discovery && type != wire::icmp6_listener_query) {
         ++core_.counters.drop_icmp_type;
         return;
     }
@@ -67,7 +74,92 @@ void HostProtocols::on_icmp6(const IpPacket& packet, std::uint8_t type) {
         ++core_.counters.drop_malformed_neighbour;
         return;
     }
-    on_solicitation(packet);
+    if (type == wire::icmp6_neighbour_solicitation) return on_solicitation(packet);
+    if (type == wire::icmp6_neighbour_advertisement) return on_advertisement(packet);
+    on_listener_query(packet);
+}
+
+void HostProtocols::on_advertisement(const IpPacket& packet) {
+    const auto target = wire::neighbour_target(packet.payload);
+    if (!target || packet.header.ttl != wire::neighbour_hop_limit) {
+        ++core_.counters.drop_malformed_neighbour;
+        return;
+    }
+    // RFC 4862 5.4.4: an address that is in use here is duplicate.
+    const auto claimed = core_.local_address_index(*target);
+    if (claimed && packet.link.source != core_.settings.link_address) on_claim(*claimed, packet.link.source);
+    // Without the option the sender counts on our knowing it (RFC 4861 4.4).
+    const auto link = wire::neighbour_link(packet.payload, wire::target_link_option);
+    const std::uint32_t flags = wire::load32(packet.payload.data() + 4);
+    const bool solicited = (flags & wire::solicited_flag) != 0,
+               overrides = (flags & wire::override_flag) != 0;
+    learn_neighbour(*target, link.value_or(packet.link.source),
+                    {.solicited = solicited, .overrides = overrides});
+}
+
+void HostProtocols::learn_neighbour(const IpAddress& address, const LinkAddress& link,
+                                    ip::Neighbours::Word word) {
+    for (const auto& frame : core_.neighbours.learn(address, link, word, core_.now)) {
+        const auto room = core_.gate.reserve(frame.size());
+        if (room.empty()) continue;
+        std::copy(frame.begin(), frame.end(), room.begin());
+        core_.gate.commit();
+    }
+}
+
+void HostProtocols::resolve_neighbours() {
+    const auto due = core_.neighbours.advance(core_.now);
+    for (const auto& solicitation : due.ask)
+        solicit(solicitation);
+    const std::size_t link_length =
+        wire::ethernet_header_length + (core_.settings.vlan ? wire::vlan_tag_length : 0);
+    for (const auto& frame : due.lost)
+        errors.no_route(wire::Bytes(frame).subspan(link_length));
+}
+
+void HostProtocols::solicit(const ip::Neighbours::Solicitation& s) {
+    ++core_.counters.neighbours_solicited;
+    const LinkAddress& own = core_.settings.link_address;
+    if (s.target.is_v4())
+        return send_arp(s.link.value_or(LinkAddress::broadcast()),
+                        {wire::ArpOperation::request, own, s.source, LinkAddress{}, s.target});
+    wire::IpHeader ip;
+    ip.source = s.source;
+    ip.destination = s.link ? s.target : wire::solicited_node(s.target);
+    ip.protocol = wire::IpProtocol::icmp6;
+    ip.ttl = wire::neighbour_hop_limit;
+    const auto message = core_.begin_packet(s.link.value_or(wire::multicast_link(ip.destination)), ip,
+                                            wire::neighbour_message_length);
+    if (message.empty()) return;
+    wire::write_solicitation(message, s.target, own);
+    wire::finish_icmp6(message, ip.source, ip.destination);
+    core_.gate.commit();
+}
+
+void HostProtocols::on_claim(std::size_t index, const LinkAddress& link) {
+    if (!core_.settings.speaks_for_host) return;
+    ++core_.counters.address_conflicts;
+    if (!guard_.claimed(index, core_.now)) return;
+    const IpAddress address = core_.local_addresses()[index];
+    announce(address);
+    ++core_.counters.address_defences;
+    core_.events.address_conflict(address, link);
+}
+
+// Who asks which groups we listen to hears it at once: there are few of us, and snooping switches forget
+// listeners that do not answer (RFC 3810 6.1 would spread the answers over time).
+void HostProtocols::on_listener_query(const IpPacket& packet) {
+    constexpr std::size_t least_query = 24;  // RFC 3810 5.1, RFC 2710 3
+    // RFC 3810 5.1.14.
+    if (packet.payload.size() < least_query || packet.header.ttl != 1 ||
+        !wire::is_link_local(packet.header.source)) {
+        ++core_.counters.drop_malformed_neighbour;
+        return;
+    }
+    if (!core_.settings.speaks_for_host) return;
+    for (const IpAddress& address : core_.local_addresses())
+        if (!address.is_v4()) report_listening(address, wire::ListenerRecord::mode_is_exclude);
+    ++core_.counters.listener_queries_answered;
 }
 
 void HostProtocols::echo(const IpPacket& packet) {
@@ -97,6 +189,8 @@ void HostProtocols::on_solicitation(const IpPacket& packet) {
         return;
     }
     if (!core_.local_address_index(*target) || !core_.settings.speaks_for_host) return;
+    if (const auto link = wire::neighbour_link(packet.payload, wire::source_link_option))
+        learn_neighbour(packet.header.source, *link, {});
     // Without a source somebody probes whether our address is free (RFC 4862 5.4.3): all must hear.
     const bool is_probe = packet.header.source == IpAddress{};
     if (is_probe)
@@ -121,7 +215,7 @@ void HostProtocols::advertise(const IpAddress& target, const IpAddress& destinat
 }
 
 // Snooping switches deliver solicitations only where somebody listens to their group (rules.md 26).
-void HostProtocols::report_listening(const IpAddress& address) {
+void HostProtocols::report_listening(const IpAddress& address, wire::ListenerRecord record) {
     wire::IpHeader ip;
     ip.source = wire::link_local(core_.settings.link_address);
     ip.destination = wire::all_mld_routers;
@@ -132,26 +226,30 @@ void HostProtocols::report_listening(const IpAddress& address) {
     if (bytes.empty()) return;
     wire::write_hop_by_hop_alert(bytes);
     const auto report = bytes.subspan(wire::hop_by_hop_alert_length);
-    wire::write_listener_report(report, wire::solicited_node(address));
+    wire::write_listener_report(report, wire::solicited_node(address), record);
     wire::finish_icmp6(report, ip.source, ip.destination);
     core_.gate.commit();
 }
 
 // ARP in both forms: the request is always taken, the reply satisfies receivers that only listen to replies.
+void HostProtocols::announce(const IpAddress& address) {
+    if (!address.is_v4()) {
+        advertise(address, wire::all_nodes, wire::multicast_link(wire::all_nodes), false);
+        ++core_.counters.neighbour_announcements_sent;
+        return;
+    }
+    for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
+        send_arp(LinkAddress::broadcast(),
+                 wire::gratuitous_arp(operation, core_.settings.link_address, address));
+        ++core_.counters.arp_announcements_sent;
+    }
+}
+
 void HostProtocols::announce() {
     if (!core_.settings.speaks_for_host) return;
     for (const IpAddress& address : core_.local_addresses()) {
-        if (!address.is_v4()) {
-            advertise(address, wire::all_nodes, wire::multicast_link(wire::all_nodes), false);
-            report_listening(address);
-            ++core_.counters.neighbour_announcements_sent;
-            continue;
-        }
-        for (const auto operation : {wire::ArpOperation::request, wire::ArpOperation::reply}) {
-            send_arp(LinkAddress::broadcast(),
-                     wire::gratuitous_arp(operation, core_.settings.link_address, address));
-            ++core_.counters.arp_announcements_sent;
-        }
+        announce(address);
+        if (!address.is_v4()) report_listening(address, wire::ListenerRecord::change_to_exclude);
     }
 }
 

@@ -124,6 +124,23 @@ struct FragmentSettings {
     std::uint64_t budget_bytes = 4 << 20;
 };
 
+// `length` leading bits of `prefix`, as of IPv4 of its 32. `gateway` ::, the default: they are on the link.
+struct Route {
+    IpAddress prefix;
+    std::uint8_t length = 0;
+    IpAddress gateway;
+};
+
+// RFC 4861 10's constants, for ARP as well.
+struct NeighbourSettings {
+    Duration retransmit = std::chrono::seconds(1);
+    std::uint32_t solicitations = 3;  // unanswered, and the neighbour is unreachable
+    Duration reachable = std::chrono::seconds(30);
+    Duration delay = std::chrono::seconds(5);  // from use of what is no longer confirmed to its verification
+    std::uint32_t max_entries = 1024;          // the least recently used makes room
+    std::uint32_t queue_frames = 32;           // that wait for one neighbour
+};
+
 struct Settings {
     std::vector<Endpoint> services;      // over TCP
     std::vector<Endpoint> udp_services;  // an endpoint may be both
@@ -139,6 +156,10 @@ struct Settings {
     std::size_t mtu = 1500;
     // IEEE 802.1Q tag of the service port, both ways, 1 to 4094. Without one, tagged frames are refused.
     std::optional<std::uint16_t> vlan;
+    // Where peers are whose link-level address no frame has shown. With routes, a client that the mirror
+    // showed only on its way in is resolved by them, for what leads here may not lead back (rules.md 26).
+    std::vector<Route> routes;
+    NeighbourSettings neighbours;
     // Of several instances, each with its share of the flows: whether a flow (client, service) is this one's.
     // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is.
     std::function<bool(const Endpoint&, const Endpoint&)> owns_flow;
@@ -149,6 +170,8 @@ struct Settings {
     Duration unknown_grace = std::chrono::seconds(3);
     // Unreachable ports and protocols reported to their senders, about, as master; 0: none.
     std::uint32_t icmp_errors_per_second = 100;
+    // Claims of others to our addresses are answered at most this often (RFC 5227 2.4).
+    Duration defend_interval = std::chrono::seconds(10);
     // When the announcement is repeated after promotion.
     std::vector<Duration> announce_repeats = {std::chrono::milliseconds(50), std::chrono::milliseconds(250),
                                               std::chrono::seconds(1), std::chrono::seconds(3)};

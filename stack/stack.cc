@@ -34,6 +34,11 @@ const Settings& validated(const Settings& settings) {
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     require(!settings.vlan || (*settings.vlan >= 1 && *settings.vlan <= 4094), "vlan must be 1 to 4094");
+    require(settings.neighbours.max_entries > 0, "neighbours.max_entries must be at least 1");
+    for (const Route& route : settings.routes)
+        require(route.length <= (route.prefix.is_v4() ? 32 : 128) &&
+                    (route.gateway == IpAddress{} || route.gateway.is_v4() == route.prefix.is_v4()),
+                "a route needs a prefix length of its family, and a gateway of the same family");
     require(settings.fragments.max_packets > 0, "fragments.max_packets must be at least 1");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
@@ -317,6 +322,7 @@ void Stack::advance(Instant now) {
     }
     impl_->udp.expire();
     impl_->fragments.expire(now);
+    impl_->host.resolve_neighbours();
     const std::vector<std::uint32_t>& expired = core.collect_due();
     constexpr std::size_t ahead = 8;
     for (std::size_t i = 0; i < expired.size(); ++i) {
@@ -335,6 +341,7 @@ std::optional<Instant> Stack::next_deadline() const {
     };
     consider(impl_->udp.next_deadline());
     consider(impl_->fragments.next_deadline());
+    consider(impl_->core.neighbours.next_deadline());
     if (!impl_->announcements_due.empty()) {
         consider(*impl_->core.promoted_at + impl_->announcements_due.back());
     }

@@ -83,7 +83,8 @@ class Stack {
     bool listen(const Endpoint& service);
     // No new connection is taken for `service`; those that exist go on.
     void unlisten(const Endpoint& service);
-    // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows.
+    // Active open (RFC 9293 3.10.1) from `local` to `remote`, whose link-level address the caller knows,
+    // or which is resolved, by Settings::routes, where `remote_link` is zero.
     // Master only. Nothing when the table is full or the flow exists.
     std::optional<ConnectionId> connect(const Endpoint& local, const Endpoint& remote,
                                         const LinkAddress& remote_link, Instant now,

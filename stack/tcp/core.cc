@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "stack/ip/routes.hh"
+
 namespace understudy::stack::tcp {
 namespace {
 
@@ -55,6 +57,7 @@ Core::Core(const Settings& s, FrameSink& sink, ConnectionEvents& e, RandomSource
       time_wait(random.next(), s.tcp.max_time_wait),
       noise(random.next()),
       mode(s.initial_mode),
+      neighbours(settings.neighbours, counters),
       local_addresses_(distinct_addresses(s)),
       congestion_(congestion_control(s.tcp.congestion)) {
     for (const Endpoint& service : s.services)
@@ -127,11 +130,11 @@ std::optional<Instant> Core::next_deadline() const {
     return timers && records ? std::min(*timers, *records) : (timers ? timers : records);
 }
 
-wire::MutableBytes Core::begin_frame(const LinkAddress& destination, wire::EtherType type,
-                                     std::size_t length) {
+wire::MutableBytes Core::begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length,
+                                     FrameSink* queue) {
     const std::size_t link_length =
         wire::ethernet_header_length + (settings.vlan ? wire::vlan_tag_length : 0);
-    const auto frame = gate.reserve(link_length + length);
+    const auto frame = gate.reserve(link_length + length, queue);
     if (frame.empty()) return {};
     const wire::EthernetHeader link{destination, settings.link_address, type};
     if (settings.vlan)
@@ -144,7 +147,16 @@ wire::MutableBytes Core::begin_frame(const LinkAddress& destination, wire::Ether
 wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader header,
                                       std::size_t length) {
     const std::size_t ip_length = wire::ip_header_length(header.source);
-    const auto packet = begin_frame(destination, wire::ether_type(header.source), ip_length + length);
+    LinkAddress to = destination;
+    FrameSink* queue = nullptr;
+    if (to.is_zero() && gate.is_open()) {
+        const IpAddress hop = ip::next_hop(settings.routes, header.destination);
+        if (const auto link = neighbours.find(hop, now))
+            to = *link;
+        else
+            queue = &neighbours.resolve(hop, header.source, now);
+    }
+    const auto packet = begin_frame(to, wire::ether_type(header.source), ip_length + length, queue);
     if (packet.empty()) return {};
     header.identification = next_ip_identification++;
     header.total_length = static_cast<std::uint32_t>(ip_length + length);

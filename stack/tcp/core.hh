@@ -10,6 +10,7 @@
 #include "stack/counters.hh"
 #include "stack/egress_gate.hh"
 #include "stack/interfaces.hh"
+#include "stack/ip/neighbours.hh"
 #include "stack/isn.hh"
 #include "stack/service_watch.hh"
 #include "stack/settings.hh"
@@ -53,6 +54,7 @@ class Core {
     Mode mode;
     std::optional<Instant> promoted_at;
     std::uint16_t next_ip_identification = 0;
+    ip::Neighbours neighbours;
 
     // Every address of this host, services first or not: flows are keyed by the index.
     const std::vector<IpAddress>& local_addresses() const { return local_addresses_; }
@@ -93,10 +95,12 @@ class Core {
 
     // Reserves a frame with `length` bytes behind its link-level header, which it writes, and returns those;
     // empty when there is no buffer. To be written before gate.commit().
-    wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length);
+    wire::MutableBytes begin_frame(const LinkAddress& destination, wire::EtherType type, std::size_t length,
+                                   FrameSink* queue = nullptr);
     // Reserves a frame for an IP packet with `length` bytes of payload and writes its headers; length and
     // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
-    // empty when there is no buffer.
+    // empty when there is no buffer. `destination` zero: the next hop's, for which the frame may have to
+    // wait.
     wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
                                     std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).

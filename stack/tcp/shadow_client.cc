@@ -6,6 +6,11 @@
 namespace understudy::stack::tcp {
 namespace {
 
+// Until the primary shows where frames to the client go (rules.md 26).
+LinkAddress way_back(const Core& core, const Segment& segment) {
+    return core.settings.routes.empty() ? segment.link_source : LinkAddress{};
+}
+
 using wire::TcpFlags;
 
 Shadow::ClientSyn read_syn(const Segment& segment) {
@@ -52,7 +57,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     c->ts_recent = syn.tsval;
     c->snd_wl1 = syn.isn;
     c->snd_wnd = c->max_snd_wnd = syn.window;
-    c->peer_link = segment.link_source;
+    c->peer_link = way_back(core, segment);
     c->life_at = core.now + core.settings.shadow.half_open_timeout;
     core.arm(*c);
 }
@@ -74,7 +79,7 @@ void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
         }
         c->shadow = std::make_unique<Shadow>();
         c->state = State::established;
-        c->peer_link = segment.link_source;
+        c->peer_link = way_back(core, segment);
         uncover(core, *c, Coverage::too_old, 0);
     }
     c->snd_una = c->parked_ack = segment.ack();

@@ -20,6 +20,7 @@ inline constexpr std::uint8_t icmp6_parameter_problem = 4;
 inline constexpr std::uint8_t icmp6_unrecognised_header = 1;  // a code of it
 inline constexpr std::uint8_t icmp6_echo_request = 128;
 inline constexpr std::uint8_t icmp6_echo_reply = 129;
+inline constexpr std::uint8_t icmp6_listener_query = 130;
 inline constexpr std::uint8_t icmp6_neighbour_solicitation = 135;
 inline constexpr std::uint8_t icmp6_neighbour_advertisement = 136;
 inline constexpr std::uint8_t icmp6_listener_report = 143;
@@ -61,6 +62,32 @@ inline std::optional<IpAddress> neighbour_target(Bytes message) {
     return target;
 }
 
+// The option of `type` that says where the sender is; only behind neighbour_target(), which checks their
+// lengths.
+inline constexpr std::uint8_t source_link_option = 1, target_link_option = 2;  // RFC 4861 4.6.1
+inline std::optional<LinkAddress> neighbour_link(Bytes message, std::uint8_t type) {
+    for (std::size_t at = 24; at < message.size(); at += std::size_t{load8(message.data() + at + 1)} * 8) {
+        if (load8(message.data() + at) != type) continue;
+        LinkAddress link;
+        std::memcpy(link.octets.data(), message.data() + at + 2, 6);
+        return link;
+    }
+    return std::nullopt;
+}
+
+// `message` has room for neighbour_message_length bytes; its checksum is still to be finished.
+inline void write_solicitation(MutableBytes message, const IpAddress& target, const LinkAddress& link) {
+    std::byte* p = message.data();
+    store32(p, std::uint32_t{icmp6_neighbour_solicitation} << 24);
+    store32(p + 4, 0);
+    std::memcpy(p + 8, target.octets.data(), 16);
+    store8(p + 24, source_link_option);
+    store8(p + 25, 1);
+    std::memcpy(p + 26, link.octets.data(), 6);
+}
+
+inline constexpr std::uint32_t solicited_flag = 0x40000000, override_flag = 0x20000000;
+
 struct Advertisement {
     IpAddress target;
     LinkAddress link;
@@ -72,9 +99,9 @@ struct Advertisement {
 inline void write_advertisement(MutableBytes message, const Advertisement& advertisement) {
     std::byte* p = message.data();
     store32(p, std::uint32_t{icmp6_neighbour_advertisement} << 24);
-    store32(p + 4, (advertisement.solicited ? 0x40000000u : 0) | 0x20000000u);
+    store32(p + 4, (advertisement.solicited ? solicited_flag : 0) | override_flag);
     std::memcpy(p + 8, advertisement.target.octets.data(), 16);
-    store8(p + 24, 2);  // target link-layer address (RFC 4861 4.6.1)
+    store8(p + 24, target_link_option);
     store8(p + 25, 1);
     std::memcpy(p + 26, advertisement.link.octets.data(), 6);
 }
@@ -107,6 +134,11 @@ inline LinkAddress multicast_link(const IpAddress& group) {
     return link;
 }
 
+// RFC 4291 2.5.6.
+inline bool is_link_local(const IpAddress& address) {
+    return address.octets[0] == 0xfe && (address.octets[1] & 0xc0) == 0x80;
+}
+
 // RFC 4291 2.5.6 with the interface identifier of RFC 2464 4.
 inline IpAddress link_local(const LinkAddress& link) {
     const auto& o = link.octets;
@@ -114,19 +146,22 @@ inline IpAddress link_local(const LinkAddress& link) {
              o[4], o[5]}};
 }
 
-// RFC 3810 5.2: one record, "change to exclude nothing", for `group`; behind a hop-by-hop header with the
-// router alert (RFC 2711), whose bytes stand first.
+// RFC 3810 5.2.12: every source is listened to; as the answer to a query, and as news.
+enum class ListenerRecord : std::uint8_t { mode_is_exclude = 2, change_to_exclude = 4 };
+
+// RFC 3810 5.2: one record for `group`; behind a hop-by-hop header with the router alert (RFC 2711), whose
+// bytes stand first.
 inline constexpr std::size_t hop_by_hop_alert_length = 8;
 inline constexpr std::size_t listener_report_length = 28;
 inline void write_hop_by_hop_alert(MutableBytes bytes) {
     store32(bytes.data(), std::uint32_t{static_cast<std::uint8_t>(IpProtocol::icmp6)} << 24 | 0x0502);
     store32(bytes.data() + 4, 0x00000100);
 }
-inline void write_listener_report(MutableBytes message, const IpAddress& group) {
+inline void write_listener_report(MutableBytes message, const IpAddress& group, ListenerRecord record) {
     std::byte* p = message.data();
     store32(p, std::uint32_t{icmp6_listener_report} << 24);
     store32(p + 4, 1);
-    store32(p + 8, 4u << 24);  // CHANGE_TO_EXCLUDE_MODE
+    store32(p + 8, std::uint32_t{static_cast<std::uint8_t>(record)} << 24);
     std::memcpy(p + 12, group.octets.data(), 16);
 }
 

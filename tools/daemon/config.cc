@@ -1,6 +1,7 @@
 #include "tools/daemon/config.hh"
 
 #include <algorithm>
+#include <charconv>
 
 #include "shadow_app/registry.hh"
 #include "tap/flow_spread.hh"
@@ -54,6 +55,34 @@ tap::Wrapping parse_tunnel(const std::string& name) {
     return *wrapping;
 }
 
+stack::IpAddress parse_gateway(const std::string& option, const std::string& text) {
+    const auto address = stack::parse_ip_address(text);
+    if (!address)
+        throw UsageError(option + ": \"" + text + "\" is not an address like 10.77.0.254 or fd00:77::fe");
+    return *address;
+}
+
+stack::Route parse_route(const std::string& text) {
+    const std::size_t slash = text.find('/'), equals = text.find('=');
+    const auto prefix = stack::parse_ip_address(text.substr(0, slash));
+    const std::string digits =
+        slash == std::string::npos
+            ? ""
+            : text.substr(slash + 1, equals == std::string::npos ? equals : equals - slash - 1);
+    unsigned length = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
+    if (!prefix || error != std::errc{} || end != digits.data() + digits.size() ||
+        length > (prefix->is_v4() ? 32u : 128u))
+        throw UsageError(
+            "--route \"" + text +
+            "\" is not PREFIX/LENGTH[=GATEWAY], for example 10.77.0.0/24 or 10.8.0.0/16=10.77.0.9");
+    stack::Route route{*prefix, static_cast<std::uint8_t>(length), {}};
+    if (equals != std::string::npos) route.gateway = parse_gateway("--route", text.substr(equals + 1));
+    if (equals != std::string::npos && route.gateway.is_v4() != route.prefix.is_v4())
+        throw UsageError("--route \"" + text + "\": prefix and gateway are of different families");
+    return route;
+}
+
 }  // namespace
 
 void add_options(CLI::App& app, DaemonOptions& o) {
@@ -76,6 +105,18 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--link-address", o.link_address,
                    "our own on the service LAN; default: the service port's")
         ->type_name("MAC");
+    app.add_option("--vlan", o.vlan, "IEEE 802.1Q tag of the service port's frames, both ways; default: none")
+        ->check(CLI::Range(1, 4094));
+    app.add_option(
+           "--gateway", o.gateways,
+           "default gateway on the service LAN, one of each family (repeatable); name the LAN by --route")
+        ->type_name("ADDR");
+    app.add_option("--route", o.routes,
+                   "a prefix that is on the service LAN, or behind a gateway there (repeatable)")
+        ->type_name("PREFIX/LENGTH[=GATEWAY]");
+    app.add_option("--icmp-errors-per-second", o.icmp_errors_per_second,
+                   "unreachable ports and protocols reported by ICMP once it serves, at most; 0: none")
+        ->capture_default_str();
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
     app.add_option(
            "--decapsulate", o.decapsulate,
@@ -143,6 +184,15 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.tap_filter = o.tap_filter;
     for (const std::string& name : o.decapsulate)
         config.wrappings = config.wrappings.with(parse_tunnel(name));
+    config.stack.vlan = o.vlan;
+    for (const std::string& route : o.routes)
+        config.stack.routes.push_back(parse_route(route));
+    for (const std::string& text : o.gateways) {
+        const stack::IpAddress gateway = parse_gateway("--gateway", text);
+        config.stack.routes.push_back(
+            {gateway.is_v4() ? stack::IpAddress::from_v4(0) : stack::IpAddress{}, 0, gateway});
+    }
+    config.stack.icmp_errors_per_second = o.icmp_errors_per_second;
     config.heartbeat = o.heartbeat.settings(failover::Role::replica);
     config.heartbeat_options = o.heartbeat;
     config.decision.links = config.heartbeat.links.size();

@@ -25,6 +25,10 @@ struct DaemonOptions {
     std::vector<std::string> services;
     std::string primary_link_address;
     std::string link_address;
+    std::optional<std::uint16_t> vlan;
+    std::vector<std::string> gateways;
+    std::vector<std::string> routes;
+    std::uint32_t icmp_errors_per_second = 100;
     std::string tap_filter;
     std::vector<std::string> decapsulate;
     HeartbeatOptions heartbeat;

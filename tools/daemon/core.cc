@@ -59,6 +59,9 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
     for (std::size_t from = 0; from < handover_.cores(); ++from)
         if (from != index()) inbound_.push_back({handover_.received(from, index())});
     host_.observe_seeds([this](const stack::SeedRecord& record) { on_seed(record); });
+    host_.observe_conflicts([this](const stack::IpAddress& address, const stack::LinkAddress& link) {
+        conflicts_.push({settings_.clock(), address, link});
+    });
 }
 
 Core::~Core() {
@@ -95,6 +98,12 @@ std::optional<stack::SeedRecord> Core::next_seed() {
     stack::SeedRecord record;
     if (!seeds_.pop(record)) return std::nullopt;
     return record;
+}
+
+std::optional<Core::AddressConflict> Core::next_conflict() {
+    AddressConflict conflict;
+    if (!conflicts_.pop(conflict)) return std::nullopt;
+    return conflict;
 }
 
 void Core::on_seed(const stack::SeedRecord& record) {

@@ -82,6 +82,14 @@ class Core {
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
 
+    // The next claim of another host to an address of ours; nothing: none waits. One consumer.
+    struct AddressConflict {
+        stack::Instant at{};
+        stack::IpAddress address;
+        stack::LinkAddress link;
+    };
+    std::optional<AddressConflict> next_conflict();
+
     // The core's side: for its loop, for tasks, and for tests that turn it by hand.
 
     // Polls everything once. Returns how much there was to do.
@@ -104,6 +112,7 @@ class Core {
   private:
     static constexpr std::size_t burst = 32;
     static constexpr std::size_t seed_ring = 4096;
+    static constexpr std::size_t conflict_ring = 64;
 
     enum class Step : std::uint8_t { none, draining, gathering, opening, finished };
 
@@ -172,6 +181,8 @@ class Core {
     std::vector<Inbound> inbound_;  // of every other core
     boost::lockfree::spsc_queue<stack::SeedRecord, boost::lockfree::capacity<seed_ring>> seeds_;
     std::uint64_t seeds_lost_ = 0;
+    // The stack limits their rate; one that finds no room is counted by the stack all the same.
+    boost::lockfree::spsc_queue<AddressConflict, boost::lockfree::capacity<conflict_ring>> conflicts_;
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
     std::atomic<bool> stopping_{false};

@@ -248,6 +248,7 @@ void Replica::schedule_seed_writing() {
     seed_timer_.async_wait([this](const boost::system::error_code& error) {
         if (error) return;
         write_seeds();
+        report_conflicts();
         schedule_seed_writing();
     });
 }
@@ -261,6 +262,19 @@ void Replica::write_seeds() {
         wrote = true;
     }
     if (wrote) recording_->flush();
+}
+
+// The old primary may be back (design.md 6): an operator must look, whatever the defence achieves.
+void Replica::report_conflicts() {
+    for (std::size_t core = 0; core < plane_->cores(); ++core)
+        while (const auto conflict = plane_->core(core).next_conflict()) {
+            const std::string address = stack::to_string(conflict->address);
+            const std::string link = stack::to_string(conflict->link);
+            events_.add_at(conflict->at.time_since_epoch().count(), "address_conflict",
+                           {{"address", address}, {"link_address", link}});
+            spdlog::critical("address_conflict address={} link_address={}: another host claims it", address,
+                             link);
+        }
 }
 
 void Replica::handle(const proto::v1::ControlRequest& request, Completion done) {

@@ -41,6 +41,7 @@ class Replica final : public ControlHandler {
                          const std::string& evidence);
     void schedule_seed_writing();
     void write_seeds();
+    void report_conflicts();
     void answer_promote(bool force, Completion done);
     void answer_connections(const proto::v1::ConnectionsRequest& request, const Completion& done);
     template <typename Part>

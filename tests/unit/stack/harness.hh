@@ -140,6 +140,9 @@ class Recorder final : public ConnectionEvents {
         primary_output.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
     void seeded(const SeedRecord& record) override { seeds.push_back(record); }
+    void address_conflict(const IpAddress& address, const LinkAddress& link) override {
+        log.push_back("conflict over " + to_string(address) + " with " + to_string(link));
+    }
 
     ConnectionId connection;
     std::string input;
