@@ -328,5 +328,21 @@ TEST_F(Shadowing, UnfilledChecksumsPassOnlyWithTheSetting) {
     EXPECT_EQ(tolerant.stack.connection_count(), 1u);
 }
 
+TEST_F(Shadowing, UnfilledHeaderChecksumsPassOnlyWithTheSetting) {
+    auto frame = encode(client_packet(0, 0, TcpFlags::syn));
+    wire::store16(frame.data() + 14 + 10, 0);
+    const ReceivedFrame received{Source::tap_from_client, frame, static_cast<std::uint32_t>(frame.size())};
+    host.stack.receive(std::span(&received, 1), host.now);
+    EXPECT_EQ(host.stack.counters().drop_unfilled_ip_checksum, 1u);
+    Settings settings = settings_for(Mode::silent);
+    settings.shadow.accept_unfilled_checksums = true;
+    Host tolerant(settings);
+    tolerant.stack.receive(std::span(&received, 1), tolerant.now);
+    EXPECT_EQ(tolerant.stack.connection_count(), 1u);
+    frame[14 + 10] = std::byte{1};
+    tolerant.stack.receive(std::span(&received, 1), tolerant.now);
+    EXPECT_EQ(tolerant.stack.counters().drop_ip_checksum, 1u) << "any other mismatch is loss";
+}
+
 }  // namespace
 }  // namespace understudy::stack::test
