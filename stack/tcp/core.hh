@@ -389,6 +389,8 @@ void linger_after_reset(Core& core, Connection& c);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// What is still missing after the grace time uncovers the connection.
+void conclude_missing(Core& core, Connection& c);
 // Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
 // 24).
 inline bool is_abandoned(const Connection& c) {

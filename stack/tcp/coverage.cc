@@ -94,6 +94,15 @@ void check_coverage(Core& core, Connection& c) {
     core.arm(c);
 }
 
+void conclude_missing(Core& core, Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    const Duration grace = core.settings.shadow.hole_grace;
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+}
+
 bool is_settled(const Connection& c) {
     if (!c.shadow->seeded || !tracks_output(c) || c.coverage == Coverage::hole) return true;
     const bool client_is_ahead = c.ack_parked && c.parked_ack > c.snd_nxt;
@@ -107,11 +116,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     if (c.state == State::time_wait || is_abandoned(c)) return core.finish(c, CloseReason::finished);
     if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
-    const Duration grace = core.settings.shadow.hole_grace;
-    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
-        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
-    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
-        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+    conclude_missing(core, c);
     if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= core.settings.shadow.reset_grace)
         give_up_waiting_for_reset(core, c);
 }

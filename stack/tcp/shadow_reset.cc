@@ -90,6 +90,7 @@ void on_primary_reset(Core& core, Connection& c, const Segment& segment) {
 void on_reset_timer(Core& core, Connection& c) {
     const Shadow& shadow = *c.shadow;
     const Instant end = shadow.reset_at + core.settings.shadow.closed_linger;
+    conclude_missing(core, c);
     if (core.now >= end) return core.finish(c, shadow.reset_reason);
     c.life_at = end;
     core.arm(c);

@@ -63,6 +63,15 @@ TEST_F(ShadowReset, BytesBeforeThePrimarysRstThatTheMirrorDidNotShowAreMissing) 
     EXPECT_EQ(host.stack.connection_count(), 0u);
 }
 
+TEST_F(Mirror, ARstBehindMissingBytesUncoversAnInferredConnectionAsWell) {
+    primary_syn_ack();
+    client(0, 0, "");
+    ASSERT_EQ(host.snapshot().coverage, Coverage::inferred);
+    primary(6, 0, "", TcpFlags::rst);
+    host.pass(60ms);
+    EXPECT_EQ(host.snapshot().coverage, Coverage::uncompared);
+}
+
 TEST_F(ShadowReset, ARstBeforeWhatTheClientHasAcknowledgedIsNone) {
     primary(0, 0, "answer");
     host.send("answer");

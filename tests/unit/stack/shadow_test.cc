@@ -285,6 +285,29 @@ TEST_F(Shadowing, PrimaryBytesBehindTheClientsResetAreNoDivergence) {
     EXPECT_EQ(host.stack.connection_count(), 0u);
 }
 
+TEST_F(Shadowing, BytesAcknowledgedWithinALaterSegmentCameInAnother) {
+    handshake();
+    client(0, 4, "");
+    primary(0, 0, "answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::uncompared);
+}
+
+TEST_F(Shadowing, AnAckOfAWholeSegmentMayOvertakeIt) {
+    handshake();
+    client(0, 6, "");
+    primary(0, 0, "answer");
+    host.send("answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
+TEST_F(Shadowing, AnAckWithinASuperFrameMayOvertakeIt) {
+    handshake();
+    client(0, 1000, "");
+    primary(0, 0, std::string(3000, 'x'));
+    host.send(std::string(3000, 'x'));
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
 TEST_F(Shadowing, AnEarlyEndOfTheApplicationIsADivergence) {
     handshake();
     host.send("short");
