@@ -68,11 +68,13 @@ struct ShadowWorld::Impl final : stack::ConnectionEvents {
     Instant now = Instant(std::chrono::hours(1));
     std::vector<Shadowed> records;
     std::map<ConnectionId, std::size_t> live;  // into records
+    std::map<Endpoint, ConnectionId> newest;   // of each client
     std::vector<std::pair<ConnectionId, std::string>> to_write;
     stack::Stack stack;
 
     void accepted(ConnectionId id, const Endpoint& client, const Endpoint& service) override {
         live[id] = records.size();
+        newest[client] = id;
         Shadowed& record = records.emplace_back();
         record.client = client;
         record.service = service;
@@ -96,22 +98,23 @@ struct ShadowWorld::Impl final : stack::ConnectionEvents {
         if (reason == stack::CloseReason::reset_by_primary) record.primary_ended = true;
     }
 
-    // What the stack says now; false when the connection's record is gone.
-    bool note(ConnectionId id) {
+    // What the stack says now; nothing new when the connection's record is gone.
+    void note(ConnectionId id) {
         const auto snapshot = stack.snapshot(id);
-        if (!snapshot) return false;
+        if (!snapshot) return;
         Shadowed& record = records[live.at(id)];
         record.client_isn = snapshot->irs;
         record.primary_isn = snapshot->iss;
         record.coverage = snapshot->coverage;
         record.detail = snapshot->detail;
         if (snapshot->state == stack::State::time_wait) record.client_ended = record.primary_ended = true;
-        return true;
     }
-    // A closed connection is looked after until its record is gone: the mirror may still show something of
-    // it.
-    void note_all() {
-        std::erase_if(live, [this](const auto& entry) { return !note(entry.first); });
+    // A closed connection is looked after as well: the mirror may still show something of it.
+    void note_client_of(const tap::Frame& frame) {
+        const auto view = view_segment(frame.bytes);
+        if (!view) return;
+        for (const Endpoint& end : {view->source, view->destination})
+            if (const auto found = newest.find(end); found != newest.end()) note(found->second);
     }
 
     // The application answers as the primary does.
@@ -124,7 +127,6 @@ struct ShadowWorld::Impl final : stack::ConnectionEvents {
         for (auto next = stack.next_deadline(); next && *next <= at; next = stack.next_deadline()) {
             now = std::max(now, *next);
             stack.advance(now);
-            note_all();
         }
         now = std::max(now, at);
     }
@@ -144,14 +146,15 @@ void ShadowWorld::receive(const tap::Frame& frame, Instant at) {
         return;
     world.stack.receive(std::span(&received, 1), world.now);
     world.write();
-    world.note_all();
+    world.note_client_of(frame);
 }
 
 void ShadowWorld::finish() {
     Impl& world = *impl_;
     world.pass_to(world.now + patience);
     world.stack.advance(world.now);
-    world.note_all();
+    for (const auto& [id, index] : world.live)
+        world.note(id);
     std::uint32_t cursor = 0;
     do {
         for (const stack::ConnectionSnapshot& c : world.stack.snapshots(cursor, 1024)) {
