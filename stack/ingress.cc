@@ -30,7 +30,8 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
     return result;
 }
 
-std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters) {
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters) {
     IpPacket packet;
     packet.link = frame.link;
     const wire::Bytes bytes = frame.payload;
@@ -41,6 +42,10 @@ std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters) {
             return std::nullopt;
         case wire::IpError::bad_checksum:
             ++counters.drop_ip_checksum;
+            return std::nullopt;
+        case wire::IpError::unfilled_checksum:
+            if (settings.accept_unfilled_checksums && source != Source::service) break;
+            ++counters.drop_unfilled_ip_checksum;
             return std::nullopt;
         case wire::IpError::source_routed:
             ++counters.drop_source_route;

@@ -35,7 +35,8 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
 
 // Reads the network header. A frame shorter than its IP length is a cut capture and counts as lost. Of a
 // fragment the payload is the piece.
-std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters);
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters);
 
 // Reads and checks a TCP segment into `segment`, which must be fresh. `remote` and `local` are set by who
 // sent it: the client is remote. False when it was refused.

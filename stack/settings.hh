@@ -109,6 +109,9 @@ struct ShadowSettings {
     // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
     // application that is still behind.
     Duration closed_linger = std::chrono::seconds(2);
+    // A connection that RST has ended goes on so long: frames that crossed the RST, or that it overtook on the
+    // mirror, still count. No longer than closed_linger.
+    Duration reset_grace = std::chrono::milliseconds(50);
     // A connection older than the replica is forgotten when its client was not seen for this long.
     Duration too_old_idle = std::chrono::minutes(10);
     // An equal-length difference is passed once so many equal bytes followed; 0: never (rules.md 12).
@@ -116,7 +119,7 @@ struct ShadowSettings {
     // An application has finished its answer when it has written nothing for so long, where requests are
     // aligned.
     Duration align_quiet = std::chrono::milliseconds(100);
-    // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
+    // Accept a TCP or IPv4 header checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
     // After the promotion a client is asked for its own numbers at most so often (rules.md 23).
     Duration probe_interval = std::chrono::milliseconds(500);
@@ -184,6 +187,8 @@ struct Settings {
     std::vector<Endpoint> udp_services;  // an endpoint may be both
     // Further addresses of this host: answered for like a service address, and usable by active opens.
     std::vector<IpAddress> addresses;
+    // Services may have loopback addresses (RFC 1122 3.2.1.3): for captures taken within a host.
+    bool loopback_services = false;
     LinkAddress link_address;  // of the replica's service port
     Mode initial_mode = Mode::silent;
     // Where several instances share a host's addresses, one a core, one alone announces them, and answers ARP

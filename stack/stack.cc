@@ -42,7 +42,9 @@ const Settings& validated(const Settings& settings) {
     require(settings.fragments.max_packets > 0, "fragments.max_packets must be at least 1");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
-            require(tcp::is_possible_peer(service.address) && service.port != 0,
+            require((tcp::is_possible_peer(service.address) ||
+                     (settings.loopback_services && tcp::is_loopback(service.address))) &&
+                        service.port != 0,
                     "a service needs a unicast address and a port");
     return settings;
 }
@@ -150,7 +152,7 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
         ++counters.drop_ether_type;
         return false;
     }
-    auto packet = read_ip(*linked, counters);
+    auto packet = read_ip(*linked, frame.source, core.settings.shadow, counters);
     if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     const wire::IpHeader& header = packet->header;

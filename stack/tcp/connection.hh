@@ -30,6 +30,8 @@ namespace understudy::stack::tcp {
 
 inline constexpr Instant never = Instant::max();
 inline constexpr std::uint16_t default_mss = 536;      // RFC 9293 3.7.1
+// A mirror reorders more than a path: nobody slows down when it does.
+inline constexpr std::size_t max_shadow_ranges = 1024;
 inline constexpr std::uint8_t default_reordering = 3;  // RFC 5681 3.2
 
 // What the transmit side waits for.
@@ -98,6 +100,12 @@ struct Shadow {
     ByteQueue unconfirmed;  // delivered to the application, not acknowledged by the primary (rules.md 8)
     Seq unconfirmed_begin;
     Charge memory;  // of the connection's queues, while silent
+    CloseReason reset_reason = CloseReason::reset_by_peer;
+    Instant reset_at{};
+    Seq primary_reset;                // its RST, if that was the reason
+    bool client_reset_waits = false;  // the client's RST was seen at client_reset, ahead of rcv_nxt
+    Seq client_reset;
+    Instant client_reset_at{};
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 

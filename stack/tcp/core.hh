@@ -183,8 +183,6 @@ void on_fin_sent(Core& core, Connection& c);
 void limit_fin_wait_2(Core& core, Connection& c);
 // It was acknowledged.
 void on_fin_acked(Core& core, Connection& c);
-// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
-void linger_after_reset(Core& core, Connection& c);
 // True for such a connection once the application knows: what the mirror still shows of it means nothing.
 inline bool has_ended(const Connection& c) {
     return c.shadow->was_reset && !c.announced;
@@ -202,6 +200,7 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn = s
 void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 // Whether a connection with this address can be: it names one host.
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
+[[nodiscard]] bool is_loopback(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
 // An established connection to be, from what a SYN cookie remembered; nullptr when the table is full.
@@ -377,6 +376,20 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 // The handshake is complete as far as the mirror shows.
 [[nodiscard]] bool establish_shadow(Core& core, Connection& c);
 
+// shadow_reset.cc: RST on the mirror.
+
+void on_client_reset(Core& core, Connection& c, const Segment& segment);
+void on_primary_reset(Core& core, Connection& c, const Segment& segment);
+// The client's RST counts once all before it was received, or is given up after reset_grace.
+void apply_client_reset(Core& core, Connection& c);
+void give_up_waiting_for_reset(Core& core, Connection& c);
+// life_at of a connection that was reset has come.
+void on_reset_timer(Core& core, Connection& c);
+// True when the side that seemed to have sent the RST goes on behind it: it was somebody else's.
+bool disprove_reset(Core& core, Connection& c, const Segment& segment);
+// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
+void linger_after_reset(Core& core, Connection& c);
+
 // coverage.cc: is the connection known to be identical?
 
 // The client has acknowledged a SYN/ACK that the mirror did not show: what it has received since is not
@@ -389,6 +402,8 @@ void check_coverage(Core& core, Connection& c);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
 // Counts what the connection's queues hold; one that finds the budget of all used up is given up (over_budget).
 void charge_memory(Core& core, Connection& c);
+// What is still missing after the grace time uncovers the connection.
+void conclude_missing(Core& core, Connection& c);
 // Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
 // 24).
 inline bool is_abandoned(const Connection& c) {

@@ -95,12 +95,14 @@ bool tracks_output(const Connection& c) {
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     if (!shadow.seeded) return;
-    if (c.state == State::time_wait || shadow.was_reset) {  // nothing is missing any more
+    if (c.state == State::time_wait) {  // nothing is missing any more
         shadow.hole_since = shadow.gap_since = never;
         return;
     }
     const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
-    const Seq proven_sent = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
+    Seq proven_sent = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
+    if (shadow.was_reset && shadow.reset_reason == CloseReason::reset_by_primary)
+        proven_sent = max(proven_sent, shadow.primary_reset);
     const auto note = [&](Instant& since, bool present) {
         if (!present)
             since = never;
@@ -110,10 +112,21 @@ void check_coverage(Core& core, Connection& c) {
     note(shadow.hole_since, shadow.primary_ack > c.rcv_nxt);
     note(shadow.gap_since, proven_sent > primary_nxt);
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
-    if (!c.is_synchronized()) return;
+    if (!c.is_synchronized() || shadow.was_reset) return;
     c.life_at = std::min(first == never ? never : first + core.settings.shadow.hole_grace,
                          alignment_deadline(core, c));
+    if (shadow.client_reset_waits)
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
     core.arm(c);
+}
+
+void conclude_missing(Core& core, Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    const Duration grace = core.settings.shadow.hole_grace;
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
 }
 
 bool is_settled(const Connection& c) {
@@ -128,17 +141,20 @@ void on_shadow_timer(Core& core, Connection& c) {
     c.life_at = never;
     if (is_abandoned(c) && c.coverage != Coverage::too_old && !shadow.emptied) return (void)abandon(core, c);
     if (c.state == State::time_wait || is_abandoned(c)) return core.finish(c, CloseReason::finished);
-    if (shadow.was_reset) return core.finish(c, CloseReason::reset_by_primary);
+    if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
-    const Duration grace = core.settings.shadow.hole_grace;
-    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
-        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
-    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
-        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+    conclude_missing(core, c);
+    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= core.settings.shadow.reset_grace) {
+        give_up_waiting_for_reset(core, c);
+        if (shadow.was_reset) return;
+    }
     if (!advance_alignment(core, c)) return;
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
+    const Duration grace = core.settings.shadow.hole_grace;
     c.life_at = alignment_deadline(core, c);
     if (first != never && first + grace > core.now) c.life_at = std::min(c.life_at, first + grace);
+    if (shadow.client_reset_waits)
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
     core.arm(c);
 }
 

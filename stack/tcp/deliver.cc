@@ -82,8 +82,8 @@ void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes, boo
                    c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
         note_duplicate(c, known->begin, known->end);
     const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
-    if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
-                           core.settings.tcp.max_out_of_order_ranges)) {
+    const std::size_t ranges = c.is_silent() ? max_shadow_ranges : core.settings.tcp.max_out_of_order_ranges;
+    if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit, ranges)) {
         if (c.out_of_order->empty()) c.out_of_order.reset();
         return;
     }

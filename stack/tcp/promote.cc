@@ -136,7 +136,7 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
 
 Promoted promote_connection(Core& core, Connection& c) {
     if (c.shadow->was_reset) {
-        core.finish(c, CloseReason::reset_by_primary);
+        core.finish(c, c.shadow->reset_reason);
         return Promoted::ended;
     }
     const bool half_open = c.state == State::syn_received;

@@ -90,18 +90,6 @@ void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
     core.arm(*c);
 }
 
-void on_client_reset(Core& core, Connection& c, const Segment& segment) {
-    const bool is_exact = segment.seq() == c.rcv_nxt ||
-                          (c.out_of_order != nullptr && segment.seq() == c.out_of_order->highest());
-    if (!is_exact) {
-        ++core.counters.drop_bad_reset;
-        return;
-    }
-    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_peer);
-    linger_after_reset(core, c);
-    if (c.announced) (void)core.tell_closed(c, CloseReason::reset_by_peer);
-}
-
 // What the client holds beyond its acknowledgement: after a promotion it is not sent again. Without room for
 // more ranges the latest report stands alone, as it would with a sender that has just begun.
 void note_sack_blocks(Connection& c, const Segment& segment) {
@@ -174,6 +162,7 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
     if (c == nullptr || is_abandoned(*c)) return on_uncontinued(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
+    (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
     if (are_far_apart(segment.seq(), c->rcv_nxt)) {
         ++core.counters.drop_out_of_window;
@@ -190,9 +179,10 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
     charge_memory(core, *c);
     if (is_abandoned(*c)) return (void)abandon(core, *c);
+    apply_client_reset(core, *c);
     if (!advance_alignment(core, *c)) return;
     check_coverage(core, *c);
-    if (!finish_if_done(core, *c)) return;
+    (void)finish_if_done(core, *c);
 }
 
 }  // namespace understudy::stack::tcp

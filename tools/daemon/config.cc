@@ -74,6 +74,13 @@ stack::LinkAddress parse_link(const char* option, const std::string& text) {
     return *address;
 }
 
+tap::Wrapping parse_tunnel(const std::string& name) {
+    const auto wrapping = tap::parse_wrapping(name);
+    if (!wrapping)
+        throw UsageError("--decapsulate: \"" + name + "\" is none of " + std::string(tap::wrapping_names()));
+    return *wrapping;
+}
+
 stack::IpAddress parse_gateway(const std::string& option, const std::string& text) {
     const auto address = stack::parse_ip_address(text);
     if (!address)
@@ -139,6 +146,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
                    "unreachable ports and protocols reported by ICMP once it serves, at most; 0: none")
         ->capture_default_str();
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
+    app.add_option(
+           "--decapsulate", o.decapsulate,
+           "tunnels that mirrored frames come in, beside VLAN tags: " + std::string(tap::wrapping_names()))
+        ->delimiter(',')
+        ->type_name("LIST");
     o.heartbeat.add_to(app);
     app.add_option("--tap-deadline-ms", o.tap_deadline_ms,
                    "the tap is silent after this long without a frame of the primary; default: as the links");
@@ -210,6 +222,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
+    for (const std::string& name : o.decapsulate)
+        config.wrappings = config.wrappings.with(parse_tunnel(name));
     config.stack.vlan = o.vlan;
     for (const std::string& route : o.routes)
         config.stack.routes.push_back(parse_route(route));

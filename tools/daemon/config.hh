@@ -11,6 +11,7 @@
 #include "failover/decision.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tap/decapsulate.hh"
 #include "tap/service_endpoint.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
@@ -29,6 +30,7 @@ struct DaemonOptions {
     std::vector<std::string> routes;
     std::uint32_t icmp_errors_per_second = 100;
     std::string tap_filter;
+    std::vector<std::string> decapsulate;
     HeartbeatOptions heartbeat;
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
@@ -69,6 +71,7 @@ struct DaemonConfig {
     stack::LinkAddress primary_link;
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
+    tap::Wrappings wrappings = tap::Wrappings::tags();
     failover::HeartbeatSettings heartbeat;
     HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time

@@ -58,6 +58,7 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
       spread_(spread),
       handover_(handover),
       takeover_(takeover),
+      decapsulator_(settings_.wrappings, burst),
       classifier_(settings_.classifier),
       sink_(queues_.service, queues_.service == nullptr ? &handover.transmitted(settings_.index) : nullptr),
       random_(std::make_unique<SystemRandom>()),
@@ -196,16 +197,19 @@ std::size_t Core::poll_tap(tap::PortQueue& queue) {
     const Instant now = settings_.clock();
     Batch own;
     bool primary_lives = false;
-    for (const tap::Frame& frame : std::span(frames).first(count)) {
-        const tap::Classified classified = classifier_.classify(frame);
+    decapsulator_.begin_burst();
+    for (const tap::Frame& mirrored : std::span(frames).first(count)) {
+        const auto frame = decapsulator_.open(mirrored);
+        if (!frame) continue;
+        const tap::Classified classified = classifier_.classify(*frame);
         primary_lives = primary_lives || classified.sign_of_life;
         if (classified.verdict == tap::Verdict::from_client)
             spread(own,
-                   {stack::Source::tap_from_client, frame.bytes, frame.wire_length, frame.transport_checked},
+                   {stack::Source::tap_from_client, frame->bytes, frame->wire_length, frame->transport_checked},
                    now);
         else if (classified.verdict == tap::Verdict::from_primary)
             spread(own,
-                   {stack::Source::tap_from_primary, frame.bytes, frame.wire_length, frame.transport_checked},
+                   {stack::Source::tap_from_primary, frame->bytes, frame->wire_length, frame->transport_checked},
                    now);
     }
     if (primary_lives)

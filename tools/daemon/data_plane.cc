@@ -67,6 +67,7 @@ Core::Settings core_settings(const DataPlane::Settings& settings, const tap::Por
             return spread.core_of({a.address.octets, a.port}, {b.address.octets, b.port}) == index;
         };
     core.classifier = settings.classifier;
+    core.wrappings = settings.wrappings;
     for (const auto& [endpoint, name] : settings.applications)
         core.applications.emplace_back(endpoint, make_application(settings, name));
     for (const auto& [endpoint, name] : settings.datagram_applications)

@@ -74,6 +74,7 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.stack.mtu = service_port->mtu();
     settings.classifier.primary_link = config.primary_link.octets;
     settings.classifier.extra_filter = config.tap_filter;
+    settings.wrappings = config.wrappings;
     for (const auto& service : config.services)
         settings.classifier.services.push_back(
             {service.endpoint.address.octets, service.endpoint.port, service.transport});
