@@ -164,6 +164,23 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--stall-bound-ms", o.stall_bound_ms,
                    "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
                    "and twice the deadline");
+    app.add_option("--hold-down-ms", o.hold_down_ms, "no takeover but an operator's for so long after the start")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--fence-command", o.fence_command,
+                   "run by /bin/sh before a takeover; exit status 0 says that the primary is off")
+        ->type_name("CMD");
+    app.add_option("--fence-timeout-ms", o.fence_timeout_ms, "after which the fence command is killed")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app.add_option("--fence-retries", o.fence_retries, "further tries of a fence command that failed")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 100));
+    app.add_option("--fence-failure", o.fence_failure,
+                   "then: wait (and fence again while the primary stays silent), proceed unfenced, or leave it to "
+                   "the operator")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"wait", "proceed", "operator"}));
     app.add_option("--require-first-heartbeat", o.require_first_heartbeat,
                    "never take over from a primary that was never heard")
         ->capture_default_str();
@@ -241,6 +258,18 @@ DaemonConfig make_config(const DaemonOptions& o) {
     if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
     if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
     config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);
+    config.decision.hold_down = from_ms("--hold-down-ms", o.hold_down_ms);
+    config.decision.fence = !o.fence_command.empty();
+    config.decision.fence_failure = o.fence_failure == "proceed"    ? failover::FencePolicy::proceed
+                                    : o.fence_failure == "operator" ? failover::FencePolicy::operator_decides
+                                                                    : failover::FencePolicy::wait;
+    config.fence.command = o.fence_command;
+    config.fence.timeout = from_ms("--fence-timeout-ms", o.fence_timeout_ms);
+    config.fence.retries = o.fence_retries;
+    config.fence.primary_link_address = o.primary_link_address;
+    for (const DaemonConfig::Service& service : config.services)
+        config.fence.services +=
+            (config.fence.services.empty() ? "" : " ") + stack::to_string(service.endpoint);
     config.probe = o.probe;
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "failover/decision.hh"
+#include "failover/fence.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
 #include "tap/decapsulate.hh"
@@ -35,6 +36,11 @@ struct DaemonOptions {
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
     double suspect_confirm_ms = 1;
+    double hold_down_ms = 0;
+    std::string fence_command;
+    double fence_timeout_ms = 10'000;
+    std::uint32_t fence_retries = 0;
+    std::string fence_failure = "wait";
     bool probe = true;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
@@ -75,6 +81,7 @@ struct DaemonConfig {
     failover::HeartbeatSettings heartbeat;
     HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
+    failover::FenceSettings fence;
     bool probe = true;
     stack::Settings stack;  // link_address is set once the service port is open
     PollMode poll = PollMode::adaptive;
