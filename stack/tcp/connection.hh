@@ -176,7 +176,6 @@ struct HotState {
 
     std::uint8_t snd_scale = 0;
     std::uint8_t rcv_scale = 0;
-    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
 
     // Receive sequence variables: rcv_nxt ≤ rcv_edge; the edge, once advertised, never moves back.
     Seq rcv_nxt;
@@ -200,8 +199,7 @@ struct HotState {
     std::uint16_t last_segment_size = 0;
     std::uint8_t ato = 0;  // milliseconds that an acknowledgement waits; 0: no data yet
     std::uint8_t ttl = 64;
-    std::uint8_t keepalive_probes = 0;
-    std::uint8_t timeouts = 0;  // of the retransmission timer, since the last progress
+    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
     TransmitTimer transmit_timer = TransmitTimer::retransmission;
     std::uint8_t reordering = default_reordering;  // segments
     std::uint32_t data_at = 0;                     // milliseconds: the last data
@@ -243,6 +241,8 @@ struct Connection : HotState {
     std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
     std::uint8_t probe_backoff = 0;
     std::uint8_t handshake_sent = 0;
+    std::uint8_t keepalive_probes = 0;
+    std::uint8_t timeouts = 0;  // of the retransmission timer, since the last progress
 
     RareState& rare() {
         if (rare_state == nullptr) rare_state = std::make_unique<RareState>();

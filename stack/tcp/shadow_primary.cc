@@ -324,7 +324,6 @@ void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
     if (tracks_output(*c)) take_primary_bytes(core, *c, segment);
     charge_memory(core, *c);
     if (is_abandoned(*c)) return (void)abandon(core, *c);
-    Shadow& shadow = *c->shadow;
     note_flight(*c);
     take_primary_fin(core, *c);
     if (!apply_client_acks(core, *c)) return;
