@@ -248,7 +248,7 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment) {
     // The client acknowledges whole segments: what it had acknowledged before the mirror showed it came in
     // another segment than one that reaches beyond the acknowledgement. Larger ones were put together by an
     // offloading host.
-    if (c.ack_parked && c.parked_ack > next && c.parked_ack < end && bytes.size() <= c.mss)
+    if (c.ack_parked && c.parked_ack > max(begin, next) && c.parked_ack < end && bytes.size() <= c.mss)
         uncover(core, c, Coverage::uncompared, distance(c.iss + 1, next));
     if (begin < next) {
         bytes = bytes.subspan(distance(begin, next));

@@ -300,6 +300,15 @@ TEST_F(Shadowing, AnAckOfAWholeSegmentMayOvertakeIt) {
     EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
 }
 
+TEST_F(Shadowing, AnAckOfASegmentMayOvertakeItAndTheNext) {
+    handshake();
+    client(0, 3, "");
+    primary(3, 0, "wer");
+    primary(0, 0, "ans");
+    host.send("answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
 TEST_F(Shadowing, AnAckWithinASuperFrameMayOvertakeIt) {
     handshake();
     client(0, 1000, "");
