@@ -94,6 +94,7 @@ enum class Step : std::uint8_t {
     on,         // look at what follows
     done,       // nothing more to take off
     malformed,  // cut
+    too_deep,
 };
 
 // Walks from the outside in. `inner` is the payload of the frame found so far.
@@ -114,6 +115,9 @@ class Walk {
                     return result();
                 case Step::malformed:
                     ++counters_.malformed;
+                    return std::nullopt;
+                case Step::too_deep:
+                    ++counters_.too_deep;
                     return std::nullopt;
             }
         }
@@ -252,8 +256,7 @@ class Walk {
                 return into_ethernet(&DecapsulationCounters::mpls, rest.subspan(4));
             return give_up();
         }
-        ++counters_.too_deep;
-        return Step::malformed;
+        return Step::too_deep;
     }
 
     // The protocol field, one byte where it is compressed (RFC 1661 6.5).

@@ -208,6 +208,13 @@ TEST(Decapsulate, EndlessTagsAreRefused) {
     EXPECT_EQ(opening.counters.too_deep, 1u);
 }
 
+TEST(Decapsulate, EndlessLabelsAreRefusedOnce) {
+    const Opening opening = open(over_type(0x8847, Bytes(400)));
+    EXPECT_FALSE(opening.frame);
+    EXPECT_EQ(opening.counters.too_deep, 1u);
+    EXPECT_EQ(opening.counters.malformed, 0u);
+}
+
 TEST(Decapsulate, AFragmentOfATunnelStaysClosed) {
     Bytes frame = over_v4(47, join({bytes_of({0, 0, 0x65, 0x58}), inner()}));
     frame[20] = std::byte{0x20};  // more fragments
