@@ -110,6 +110,8 @@ void refuse(Core& core, Connection& c) {
     else if (!c.is_synchronized())
         c.snd_una = max(c.snd_una, c.iss + 1);
     c.ack_parked = false;
+    c.snd_nxt = max(c.snd_nxt, c.snd_una);
+    c.snd_max = max(c.snd_max, c.snd_nxt);
     send_refusal(core, c);
     if (core.settings.unknown_grace < core.settings.shadow.probe_interval)
         return core.finish(c, CloseReason::uncovered);
