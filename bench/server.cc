@@ -36,41 +36,37 @@ double processor_time_s() {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-// The client whose frame a sent one answers, from its ports and addresses.
-std::size_t client_of(const stack::Endpoint& client) {
-    return (client.address.v4() - 0x0b000001) * std::size_t{1 << 14} + client.port - 1024;
-}
-
 }  // namespace
 
 Server::Server(std::size_t connections)
     : clients(connections), connections_(connections), buffers_(batch_size), payload_(send_chunk) {
-    ids_.resize(connections);
     sends_.reserve(batch_size);
     frames_.reserve(batch_size);
-    stack_.reset(new stack::Stack(settings_for(connections), *this, *this, *this));
+}
+
+void Server::open_all() {
     std::vector<std::size_t> which;
     which.reserve(batch_size);
     // Written once, so that nothing but the stack's own memory comes with the connections.
     for (auto& buffer : buffers_)
         buffer.fill(std::byte{1});
     const std::size_t allocated = allocated_bytes(), resident = resident_bytes();
-    for (std::size_t i = 0; i < connections; ++i) {
+    for (std::size_t i = 0; i < connections_; ++i) {
         which.push_back(i);
-        if (which.size() == batch_size || i + 1 == connections) {
+        if (which.size() == batch_size || i + 1 == connections_) {
             open(which);
             which.clear();
         }
     }
-    if (counters().connections_opened != connections) {
-        std::fprintf(stderr, "%llu of %zu connections opened\n",
-                     static_cast<unsigned long long>(counters().connections_opened), connections);
+    if (opened_ != connections_) {
+        std::fprintf(stderr, "%llu of %zu connections opened\n", static_cast<unsigned long long>(opened_),
+                     connections_);
         std::exit(1);
     }
     // Every timer of the handshakes has fired or is gone.
     for (int i = 0; i < 1000; ++i) {
         now_ += 10ms;
-        stack_->advance(now_);
+        advance();
     }
     idle_allocated_bytes_ = allocated_bytes() - allocated;
     idle_resident_bytes_ = resident_bytes() - resident;
@@ -104,11 +100,10 @@ double Server::poll() {
     const std::span<const stack::ReceivedFrame> frames(frames_);
     for (std::size_t at = 0; at < std::max(frames_.size(), sends_.size()); at += burst_size) {
         now_ += turn_time;
-        if (at < frames.size())
-            stack_->receive(frames.subspan(at, std::min(burst_size, frames.size() - at)), now_);
+        if (at < frames.size()) receive(frames.subspan(at, std::min(burst_size, frames.size() - at)));
         for (std::size_t i = at; i < std::min(at + burst_size, sends_.size()); ++i)
-            stack_->send(ids_[sends_[i].first], std::span(payload_).first(sends_[i].second), now_);
-        stack_->advance(now_);
+            write(sends_[i].first, std::span(payload_).first(sends_[i].second));
+        advance();
     }
     const double end = processor_time_s();
     frames_.clear();
@@ -116,39 +111,59 @@ double Server::poll() {
     return end - begin;
 }
 
+std::uint64_t Server::draw() {
+    return random_ += 0x9e3779b97f4a7c15;
+}
+
 std::size_t Server::random_client() {
-    std::uint64_t x = next();
+    std::uint64_t x = draw();
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
     x ^= x >> 27;
     return static_cast<std::size_t>(x % connections_);
 }
 
-std::span<std::byte> Server::reserve(std::size_t length) {
-    return std::span(out_).first(length);
+std::size_t Server::client_of(const stack::Endpoint& client) {
+    return (client.address.v4() - 0x0b000001) * std::size_t{1 << 14} + client.port - 1024;
 }
 
-void Server::commit() {
+void Server::note_sent(std::span<const std::byte> frame) {
     ++frames_sent_;
     if (!handshakes_) return;
     // A SYN/ACK: its numbers are what the client goes on with.
-    const std::byte* ip = out_.data() + 14;
-    const auto header = stack::wire::parse_tcp(std::span(out_).subspan(34));
+    const std::byte* ip = frame.data() + 14;
+    const auto header = stack::wire::parse_tcp(frame.subspan(34));
     const std::size_t i =
         client_of({stack::IpAddress::from_v4(stack::wire::load32(ip + 16)), header->destination_port});
     clients[i].ack = header->seq.raw() + 1;
     clients[i].tsecr = header->options.tsval;
 }
 
-std::uint64_t Server::next() {
-    return random_ += 0x9e3779b97f4a7c15;
+UnderstudyServer::UnderstudyServer(std::size_t connections) : Server(connections), ids_(connections) {
+    stack_ = std::make_unique<stack::Stack>(settings_for(connections), static_cast<stack::FrameSink&>(*this),
+                                            static_cast<stack::ConnectionEvents&>(*this),
+                                            static_cast<stack::RandomSource&>(*this));
+    open_all();
 }
 
-void Server::accepted(stack::ConnectionId id, const stack::Endpoint& client, const stack::Endpoint&) {
+std::uint64_t UnderstudyServer::refused() const {
+    const stack::Counters& counters = stack_->counters();
+    return counters.drop_out_of_window + counters.drop_bad_ack + counters.tcp_resets_sent;
+}
+
+std::span<std::byte> UnderstudyServer::reserve(std::size_t length) {
+    reserved_ = length;
+    return std::span(out_).first(length);
+}
+
+void UnderstudyServer::accepted(stack::ConnectionId id, const stack::Endpoint& client,
+                                const stack::Endpoint&) {
     ids_[client_of(client)] = id;
+    ++opened_;
 }
 
-std::size_t Server::received(stack::ConnectionId id, std::span<const std::byte> bytes) {
-    if (behaviour == Behaviour::answer) stack_->send(id, bytes, now_);
+std::size_t UnderstudyServer::received(stack::ConnectionId id, std::span<const std::byte> bytes) {
+    bytes_received_ += bytes.size();
+    if (behaviour == Behaviour::answer) stack_->send(id, bytes, now());
     return bytes.size();
 }
 

@@ -1,4 +1,4 @@
-// The stack under measurement with its application, and the clients that it serves.
+// A stack under measurement with its application, and the clients that it serves.
 #pragma once
 
 #include <memory>
@@ -16,10 +16,12 @@ enum class Behaviour : std::uint8_t {
     answer,  // as many bytes back, at once
 };
 
-class Server final : private stack::FrameSink, private stack::ConnectionEvents, private stack::RandomSource {
+// A poll loop around a stack, whoever wrote that.
+class Server {
   public:
-    // Opens `connections` connections; none holds a buffer afterwards.
-    explicit Server(std::size_t connections);
+    virtual ~Server() = default;
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
 
     std::size_t connections() const { return connections_; }
     // Memory that came with the connections, tables included, when all were open and idle.
@@ -40,34 +42,74 @@ class Server final : private stack::FrameSink, private stack::ConnectionEvents, 
     double open(std::span<const std::size_t> which);
 
     std::uint64_t frames_sent() const { return frames_sent_; }
-    const stack::Counters& counters() const { return stack_->counters(); }
+    // Payload that the application got.
+    std::uint64_t bytes_received() const { return bytes_received_; }
+    // Segments that the stack did not take, resets included.
+    virtual std::uint64_t refused() const = 0;
+
+  protected:
+    explicit Server(std::size_t connections);
+    // Opens all connections; none holds a buffer afterwards. Once, when the stack is there.
+    void open_all();
+
+    virtual void receive(std::span<const stack::ReceivedFrame> burst) = 0;
+    virtual void advance() = 0;
+    virtual void write(std::size_t client, std::span<const std::byte> bytes) = 0;
+
+    // A frame leaves.
+    void note_sent(std::span<const std::byte> frame);
+    // The client of an endpoint.
+    static std::size_t client_of(const stack::Endpoint& client);
+    stack::Instant now() const { return now_; }
+    std::uint64_t draw();
+
+    std::uint64_t bytes_received_ = 0;
+    std::uint64_t opened_ = 0;
 
   private:
-    std::span<std::byte> reserve(std::size_t length) override;
-    void commit() override;
-    std::uint64_t next() override;
-    void accepted(stack::ConnectionId id, const stack::Endpoint& client, const stack::Endpoint&) override;
-    void connected(stack::ConnectionId) override {}
-    std::size_t received(stack::ConnectionId id, std::span<const std::byte> bytes) override;
-    void peer_closed(stack::ConnectionId id) override { stack_->shutdown_send(id, now_); }
-    void writable(stack::ConnectionId) override {}
-    void closed(stack::ConnectionId, stack::CloseReason) override {}
-
     std::uint32_t tsval() const;
 
     std::size_t connections_;
     std::size_t idle_allocated_bytes_ = 0;
     std::size_t idle_resident_bytes_ = 0;
-    std::vector<stack::ConnectionId> ids_;
     std::vector<std::pair<std::size_t, std::uint32_t>> sends_;
     std::vector<std::array<std::byte, max_frame>> buffers_;
     std::vector<stack::ReceivedFrame> frames_;
-    std::array<std::byte, max_frame> out_;
     std::vector<std::byte> payload_;
     bool handshakes_ = false;
     std::uint64_t frames_sent_ = 0;
     std::uint64_t random_ = 1;
     stack::Instant now_ = stack::Instant(std::chrono::hours(1));
+};
+
+class UnderstudyServer final : public Server,
+                               private stack::FrameSink,
+                               private stack::ConnectionEvents,
+                               private stack::RandomSource {
+  public:
+    explicit UnderstudyServer(std::size_t connections);
+    std::uint64_t refused() const override;
+
+  private:
+    void receive(std::span<const stack::ReceivedFrame> burst) override { stack_->receive(burst, now()); }
+    void advance() override { stack_->advance(now()); }
+    void write(std::size_t client, std::span<const std::byte> bytes) override {
+        stack_->send(ids_[client], bytes, now());
+    }
+
+    std::span<std::byte> reserve(std::size_t length) override;
+    void commit() override { note_sent(std::span(out_).first(reserved_)); }
+    std::uint64_t next() override { return draw(); }
+    void accepted(stack::ConnectionId id, const stack::Endpoint& client, const stack::Endpoint&) override;
+    void connected(stack::ConnectionId) override {}
+    std::size_t received(stack::ConnectionId id, std::span<const std::byte> bytes) override;
+    void peer_closed(stack::ConnectionId id) override { stack_->shutdown_send(id, now()); }
+    void writable(stack::ConnectionId) override {}
+    void closed(stack::ConnectionId, stack::CloseReason) override {}
+
+    std::vector<stack::ConnectionId> ids_;
+    std::array<std::byte, max_frame> out_;
+    std::size_t reserved_ = 0;
     std::unique_ptr<stack::Stack> stack_;
 };
 

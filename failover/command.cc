@@ -68,11 +68,15 @@ CommandResult judge(int status) {
 struct Command::Impl : std::enable_shared_from_this<Impl> {
     Impl(boost::asio::io_context& io, Done when_done) : end(io), timer(io), done(std::move(when_done)) {}
 
-    void watch(Duration timeout) {
+    void wait() {
         end.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                        [self = shared_from_this()](const boost::system::error_code& error) {
-                           if (!error) self->ended();
+                           if (!error) self->look();
                        });
+    }
+
+    void watch(Duration timeout) {
+        wait();
         timer.expires_after(timeout);
         timer.async_wait([self = shared_from_this(), timeout](const boost::system::error_code& error) {
             if (error || self->pid == 0) return;
@@ -84,10 +88,10 @@ struct Command::Impl : std::enable_shared_from_this<Impl> {
         });
     }
 
-    void ended() {
+    void look() {
         if (pid == 0) return;
         int status = 0;
-        if (waitpid(pid, &status, WNOHANG) != pid) return;
+        if (waitpid(pid, &status, WNOHANG) != pid) return wait();
         // What it left behind in its group has no business any more.
         kill(-pid, SIGKILL);
         pid = 0;

@@ -86,6 +86,11 @@ void Watcher::probe_answered(Instant at) {
     impl_->act(impl_->machine.probe_answered(at));
 }
 
+void Watcher::fence_ended(bool confirmed) {
+    impl_->act(impl_->machine.fence_ended(confirmed, monotonic_now()));
+    impl_->arm();
+}
+
 std::optional<std::string> Watcher::promote(bool force) {
     impl_->look();
     OperatorAnswer answer = impl_->machine.promote(monotonic_now(), force);

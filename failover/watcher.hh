@@ -49,6 +49,8 @@ class Watcher {
     void heartbeat(std::size_t link, Instant at);
     // The primary's kernel answered a probe.
     void probe_answered(Instant at);
+    // The fence command of begin_fence ended.
+    void fence_ended(bool confirmed);
     // An operator's word. On success on_action was called with the action before this returns. Empty: done;
     // else why not.
     std::optional<std::string> promote(bool force);

@@ -33,6 +33,22 @@ void ByteQueue::clear() {
     ring_.reset();
 }
 
+void ByteQueue::truncate(std::uint32_t size) {
+    assert(size <= this->size());
+    if (size == 0) return clear();
+    ring_->size = size;
+}
+
+void ByteQueue::overwrite(std::uint32_t offset, std::span<const std::byte> bytes) {
+    assert(offset + bytes.size() <= size());
+    if (bytes.empty()) return;
+    Ring& ring = *ring_;
+    const std::uint32_t start = (ring.head + offset) & (ring.capacity - 1);
+    const std::size_t first = std::min<std::size_t>(bytes.size(), ring.capacity - start);
+    std::memcpy(ring.bytes() + start, bytes.data(), first);
+    std::memcpy(ring.bytes(), bytes.data() + first, bytes.size() - first);
+}
+
 std::array<std::span<const std::byte>, 2> ByteQueue::view(std::uint32_t offset, std::uint32_t length) const {
     if (offset >= size()) return {};
     Ring& ring = *ring_;

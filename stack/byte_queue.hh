@@ -19,6 +19,10 @@ class ByteQueue {
     // Drops the first `count` bytes, count <= size(); an empty queue gives its memory back.
     void pop(std::uint32_t count);
     void clear();
+    // Drops all bytes from `size` on, size <= size().
+    void truncate(std::uint32_t size);
+    // Replaces what starts at `offset`; the range must lie inside the queue.
+    void overwrite(std::uint32_t offset, std::span<const std::byte> bytes);
 
     // The bytes from `offset` on, at most `length`, in at most two pieces (the second may be empty).
     std::array<std::span<const std::byte>, 2> view(std::uint32_t offset, std::uint32_t length) const;

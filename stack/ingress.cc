@@ -10,7 +10,7 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
         ++counters.drop_malformed_ethernet;
         return std::nullopt;
     }
-    LinkFrame result{*link, frame.bytes.subspan(wire::ethernet_header_length)};
+    LinkFrame result{*link, frame.bytes.subspan(wire::ethernet_header_length), frame.transport_checked};
     if (frame.source != Source::service) return result;
     // IEEE 802.1Q: id 0 is a priority without a VLAN.
     std::uint16_t vlan = 0;
@@ -30,7 +30,8 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
     return result;
 }
 
-std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters) {
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters) {
     IpPacket packet;
     packet.link = frame.link;
     const wire::Bytes bytes = frame.payload;
@@ -41,6 +42,10 @@ std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters) {
             return std::nullopt;
         case wire::IpError::bad_checksum:
             ++counters.drop_ip_checksum;
+            return std::nullopt;
+        case wire::IpError::unfilled_checksum:
+            if (settings.accept_unfilled_checksums && source != Source::service) break;
+            ++counters.drop_unfilled_ip_checksum;
             return std::nullopt;
         case wire::IpError::source_routed:
             ++counters.drop_source_route;
@@ -55,6 +60,8 @@ std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters) {
         ++counters.drop_truncated;
         return std::nullopt;
     }
+    // Of a fragment nobody can say it.
+    packet.transport_checked = frame.transport_checked && !packet.header.fragment;
     packet.whole = bytes.first(packet.header.total_length);
     packet.payload = packet.whole.subspan(packet.header.header_length);
     return packet;
@@ -69,7 +76,7 @@ bool read_tcp(const IpPacket& packet, Source source, const ShadowSettings& setti
     const std::uint64_t pseudo = wire::pseudo_header_sum(packet.header.source, packet.header.destination,
                                                          static_cast<std::uint8_t>(wire::IpProtocol::tcp),
                                                          static_cast<std::uint32_t>(packet.payload.size()));
-    if (wire::checksum_finish(wire::checksum_add(packet.payload, pseudo)) != 0) {
+    if (!packet.transport_checked && wire::checksum_finish(wire::checksum_add(packet.payload, pseudo)) != 0) {
         // A sender that leaves the sum to its NIC fills in the folded pseudo-header sum: exactly
         // recognisable.
         const std::uint16_t field = wire::load16(packet.payload.data() + wire::tcp_checksum_offset);

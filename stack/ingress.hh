@@ -18,14 +18,16 @@ struct IpPacket {
     wire::EthernetHeader link;
     wire::IpHeader header;
     wire::Bytes payload;
-    wire::Bytes whole;         // from the network header on; nothing for a reassembled packet
-    bool reassembled = false;  // from fragments
+    wire::Bytes whole;               // from the network header on; nothing for a reassembled packet
+    bool reassembled = false;        // from fragments
+    bool transport_checked = false;  // ReceivedFrame::transport_checked
 };
 
 // A frame whose link-level header was read. `type` is that behind a VLAN tag, and so is `payload`.
 struct LinkFrame {
     wire::EthernetHeader link;
     wire::Bytes payload;
+    bool transport_checked = false;  // ReceivedFrame::transport_checked
 };
 
 // Reads the link-level header. On the service port the tag must be that of the settings.
@@ -33,7 +35,8 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
 
 // Reads the network header. A frame shorter than its IP length is a cut capture and counts as lost. Of a
 // fragment the payload is the piece.
-std::optional<IpPacket> read_ip(const LinkFrame& frame, Counters& counters);
+std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
+                                Counters& counters);
 
 // Reads and checks a TCP segment into `segment`, which must be fresh. `remote` and `local` are set by who
 // sent it: the client is remote. False when it was refused.

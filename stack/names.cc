@@ -46,6 +46,8 @@ const char* to_string(Coverage coverage) {
             return "too_old";
         case Coverage::over_budget:
             return "over_budget";
+        case Coverage::conflicting:
+            return "conflicting";
         case Coverage::not_continuable:
             return "not_continuable";
     }

@@ -13,18 +13,31 @@ void SendQueue::reset(Seq first) {
 
 SendQueue::Written SendQueue::write_app(std::span<const std::byte> bytes, std::uint32_t limit) {
     const std::uint32_t room = limit > bytes_.size() ? limit - bytes_.size() : 0;
-    return write(app_nxt_, bytes, room);
+    return write(Writer::application, app_nxt_, bytes, room);
 }
 
 SendQueue::Written SendQueue::write_primary(std::span<const std::byte> bytes) {
-    return write(primary_nxt_, bytes, std::numeric_limits<std::uint32_t>::max());
+    return write(Writer::primary, primary_nxt_, bytes, std::numeric_limits<std::uint32_t>::max());
 }
 
-SendQueue::Written SendQueue::write(Seq& cursor, std::span<const std::byte> bytes, std::uint32_t room) {
+SendQueue::Written SendQueue::write(Writer writer, Seq& cursor, std::span<const std::byte> bytes,
+                                    std::uint32_t room) {
     Written written;
     const auto known = std::min(static_cast<std::uint32_t>(bytes.size()), distance(cursor, end()));
-    const std::size_t equal = bytes_.mismatch(distance(begin_, cursor), bytes.first(known));
-    if (equal < known) written.differs_at = cursor + static_cast<std::uint32_t>(equal);
+    const std::uint32_t place = distance(begin_, cursor);
+    for (std::uint32_t at = 0; at < known; ++at) {
+        at += static_cast<std::uint32_t>(bytes_.mismatch(place + at, bytes.subspan(at, known - at)));
+        if (at == known) break;
+        written.differs_to = cursor + at + 1;
+        if (written.differs_at) continue;
+        written.differs_at = cursor + at;
+        Difference& difference = written.difference.emplace(excerpt(*written.differs_at));
+        Difference::Excerpt& here = writer == Writer::primary ? difference.primary : difference.application;
+        Difference::Excerpt& there = writer == Writer::primary ? difference.application : difference.primary;
+        here.append(bytes.subspan(at));
+        append(there, *written.differs_at, Difference::most_bytes);
+    }
+    if (written.differs_at && writer == Writer::primary) bytes_.overwrite(place, bytes.first(known));
     const auto fresh = std::min(static_cast<std::uint32_t>(bytes.size()) - known, room);
     bytes_.push(bytes.subspan(known, fresh));
     written.taken = known + fresh;
@@ -36,6 +49,26 @@ void SendQueue::skip_app_to(Seq seq) {
     assert(seq >= end());
     bytes_.clear();
     begin_ = app_nxt_ = primary_nxt_ = seq;
+}
+
+void SendQueue::move_app_to(Seq seq) {
+    assert(seq >= begin_ && seq <= primary_nxt_);
+    app_nxt_ = seq;
+    bytes_.truncate(distance(begin_, primary_nxt_));
+}
+
+void SendQueue::append(Difference::Excerpt& excerpt, Seq from, std::size_t count) const {
+    for (const auto& piece : bytes_.view(distance(begin_, from), static_cast<std::uint32_t>(count)))
+        excerpt.append(piece);
+}
+
+Difference SendQueue::excerpt(Seq at) const {
+    Difference difference;
+    const auto before = std::min<std::uint32_t>(distance(begin_, at), Difference::most_before);
+    difference.before = static_cast<std::uint8_t>(before);
+    append(difference.application, at - before, before);
+    append(difference.primary, at - before, before);
+    return difference;
 }
 
 void SendQueue::release(Seq una, bool expect_primary) {

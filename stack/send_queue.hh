@@ -20,6 +20,7 @@
 #include <span>
 
 #include "stack/byte_queue.hh"
+#include "stack/difference.hh"
 #include "stack/seq.hh"
 
 namespace understudy::stack {
@@ -28,7 +29,9 @@ class SendQueue {
   public:
     struct Written {
         std::uint32_t taken = 0;
-        std::optional<Seq> differs_at;  // first byte that is not the other writer's
+        std::optional<Seq> differs_at;         // first byte that is not the other writer's
+        Seq differs_to;                        // the end of the last such byte, if there is one
+        std::optional<Difference> difference;  // what stands there; its offset is left to the caller
     };
 
     // Starts the stream at `first`, empty.
@@ -44,11 +47,17 @@ class SendQueue {
     // Takes the application's next bytes, all that make no more than `limit` new bytes wait in the queue.
     // Bytes the primary brought before are compared and swallowed.
     Written write_app(std::span<const std::byte> bytes, std::uint32_t limit);
-    // Takes the primary's next bytes in order.
+    // Takes the primary's next bytes in order. Where the application's differ, they take their place.
     Written write_primary(std::span<const std::byte> bytes);
     // The application's stream jumps to `seq` without bytes: the peer has them already, and no copy of them
     // exists. Only when seq >= end().
     void skip_app_to(Seq seq);
+
+    // The application goes on at `seq`, begin() <= seq <= primary_nxt(), whatever it has written; what it
+    // alone has written is dropped.
+    void move_app_to(Seq seq);
+    // What stands around `at`, begin() <= at <= end(), as seen by a writer that has nothing from there on.
+    Difference excerpt(Seq at) const;
 
     // Drops bytes before `una` that have been seen from every writer that is still expected.
     void release(Seq una, bool expect_primary);
@@ -56,7 +65,9 @@ class SendQueue {
     void copy(Seq from, std::span<std::byte> out) const;
 
   private:
-    Written write(Seq& cursor, std::span<const std::byte> bytes, std::uint32_t room);
+    enum class Writer : std::uint8_t { application, primary };
+    Written write(Writer writer, Seq& cursor, std::span<const std::byte> bytes, std::uint32_t room);
+    void append(Difference::Excerpt& excerpt, Seq from, std::size_t count) const;
 
     ByteQueue bytes_;
     Seq begin_;

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
 #include "stack/address.hh"
 #include "stack/options.hh"
 #include "stack/time.hh"
+#include "stack/wire/checksum.hh"
 
 namespace understudy::stack {
 
@@ -82,6 +84,19 @@ struct TcpSettings {
     std::uint32_t syn_retries = 7;
 };
 
+// What a takeover does with a connection whose application's output differs from the primary's (design.md 4).
+enum class DivergencePolicy : std::uint8_t {
+    reset,    // RST
+    uncover,  // nothing is sent; it is treated as unknown from then on
+    keep,     // goes on, with the primary's bytes where they were sent; the client may get wrong bytes
+};
+
+// How a service is replicated.
+struct Replication {
+    DivergencePolicy divergence = DivergencePolicy::reset;
+    bool align_requests = false;  // rules.md 12
+};
+
 struct ShadowSettings {
     // How long a gap that the primary has acknowledged may be due to reordering on the mirror.
     Duration hole_grace = std::chrono::milliseconds(50);
@@ -90,15 +105,43 @@ struct ShadowSettings {
     Duration repair_deadline{};
     // Most bytes of one connection that wait while the shadow application lags.
     std::uint32_t lag_budget_bytes = 8 << 20;
+    // Most bytes that wait on all connections together, in either direction.
+    std::uint64_t total_budget_bytes = 1 << 30;
     // A half-open handshake that nobody completes is forgotten after this.
     Duration half_open_timeout = std::chrono::seconds(60);
     // A connection that the primary has closed is kept this long for stragglers on the mirror, and for an
     // application that is still behind.
     Duration closed_linger = std::chrono::seconds(2);
+    // A connection that RST has ended goes on so long: frames that crossed the RST, or that it overtook on the
+    // mirror, still count. No longer than closed_linger.
+    Duration reset_grace = std::chrono::milliseconds(50);
     // A connection older than the replica is forgotten when its client was not seen for this long.
     Duration too_old_idle = std::chrono::minutes(10);
-    // Accept a TCP checksum that the sender left to its NIC (rules.md 6).
+    // An equal-length difference is passed once so many equal bytes followed; 0: never (rules.md 12).
+    std::uint32_t equal_bytes_to_cover = 64;
+    // An application has finished its answer when it has written nothing for so long, where requests are
+    // aligned.
+    Duration align_quiet = std::chrono::milliseconds(100);
+    // Accept a TCP or IPv4 header checksum that the sender left to its NIC (rules.md 6).
     bool accept_unfilled_checksums = false;
+    // After the promotion a client is asked for its own numbers at most so often (rules.md 23).
+    Duration probe_interval = std::chrono::milliseconds(500);
+    // How long a client may stand ahead of what was received here before it is reset: a few of its time-outs,
+    // the outage included, within these bounds (rules.md 3).
+    Duration resend_patience_min = std::chrono::seconds(1);
+    Duration resend_patience_max = std::chrono::seconds(10);
+    // How long after the promotion segments of the primary may still reach clients: acknowledgements ahead of
+    // all that is known here are believed until then.
+    Duration late_delivery = std::chrono::seconds(3);
+    // Host-unreachable messages that take back the client's back-off (RFC 6069), to each client of which the
+    // mirror showed nothing unacknowledged; IPv4. 0: none.
+    std::uint8_t unreachable_kicks = 8;
+    // Fragmentation-needed, one byte below the MTU: the client resends at once what it has in flight, and
+    // keeps the smaller path MTU for ten minutes. IPv4.
+    bool path_mtu_kick = false;
+    // The congestion window of a promoted connection begins with the flight observed; without it, as that of
+    // a new connection.
+    bool warm_start = true;
     // Promote connections whose options were partly inferred (rules.md 4).
     bool cover_inferred = false;
 };
@@ -143,9 +186,12 @@ struct NeighbourSettings {
 
 struct Settings {
     std::vector<Endpoint> services;      // over TCP
+    std::map<Endpoint, Replication> replication;  // of TCP services, where not the default
     std::vector<Endpoint> udp_services;  // an endpoint may be both
     // Further addresses of this host: answered for like a service address, and usable by active opens.
     std::vector<IpAddress> addresses;
+    // Services may have loopback addresses (RFC 1122 3.2.1.3): for captures taken within a host.
+    bool loopback_services = false;
     LinkAddress link_address;  // of the replica's service port
     Mode initial_mode = Mode::silent;
     // Where several instances share a host's addresses, one a core, one alone announces them, and answers ARP
@@ -161,6 +207,8 @@ struct Settings {
     // Of several instances, each with its share of the flows: whether a flow (client, service) is this one's.
     // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is.
     std::function<bool(const Endpoint&, const Endpoint&)> owns_flow;
+    // Of TCP and UDP. `port` only where every frame leaves by a port that fills them in.
+    wire::Summing transport_checksums = wire::Summing::here;
     std::uint32_t max_connections = 1 << 16;
     // Most memory that all connections together may hold for bytes that came before earlier ones.
     std::uint64_t reassembly_budget_bytes = 256 << 20;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "stack/address.hh"
+#include "stack/difference.hh"
 #include "stack/interfaces.hh"
 #include "stack/time.hh"
 
@@ -33,6 +35,7 @@ enum class Coverage : std::uint8_t {
     diverged,         // the application's output differs from the primary's
     too_old,          // began before the replica watched
     over_budget,      // the application lags further than the budget allows
+    conflicting,  // the mirror showed client bytes in two versions
     not_continuable,  // uses what only the primary can continue: see Hindrance
 };
 const char* to_string(Coverage coverage);
@@ -64,6 +67,8 @@ struct ConnectionSnapshot {
     Coverage coverage = Coverage::covered;
     std::uint64_t detail = 0;  // hole, uncompared, diverged: stream offset where it begins
     Hindrance hindrance = Hindrance::none;
+    std::optional<Difference> difference;  // diverged: what both wrote there
+    std::uint32_t output_lag_bytes = 0;    // silent: how far the application is behind the primary
     std::uint32_t iss = 0;
     std::uint32_t irs = 0;
     std::uint32_t snd_una = 0;
@@ -100,6 +105,11 @@ struct ConnectionSnapshot {
     std::uint8_t receive_scale = 0;  // of those that we offer
     bool verified = false;           // master: the client's own numbers agreed since promotion
 };
+
+// Silent: input that the application has not read, and output of the primary that it has not written.
+inline std::uint64_t lag_bytes(const ConnectionSnapshot& s) {
+    return std::uint64_t{s.unread_bytes} + s.output_lag_bytes;
+}
 
 // What one UDP service has seen. There are no connections: what a takeover is worth shows in how many answers
 // of the application and of the primary were equal.

@@ -42,7 +42,9 @@ const Settings& validated(const Settings& settings) {
     require(settings.fragments.max_packets > 0, "fragments.max_packets must be at least 1");
     for (const auto& services : {settings.services, settings.udp_services})
         for (const Endpoint& service : services)
-            require(tcp::is_possible_peer(service.address) && service.port != 0,
+            require((tcp::is_possible_peer(service.address) ||
+                     (settings.loopback_services && tcp::is_loopback(service.address))) &&
+                        service.port != 0,
                     "a service needs a unicast address and a port");
     return settings;
 }
@@ -150,7 +152,7 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
         ++counters.drop_ether_type;
         return false;
     }
-    auto packet = read_ip(*linked, counters);
+    auto packet = read_ip(*linked, frame.source, core.settings.shadow, counters);
     if (!packet) return false;
     const bool from_primary = frame.source == Source::tap_from_primary;
     const wire::IpHeader& header = packet->header;
@@ -250,13 +252,21 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.service = core.local_of(c);
     s.state = c.state;
     s.coverage = c.coverage;
-    if (c.is_silent() && c.coverage == Coverage::covered) {
+    if (c.is_silent() && (c.coverage == Coverage::covered || c.coverage == Coverage::half_open)) {
         // Within the grace time it may still be reordering, but now it is not known to be identical.
         if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
         if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
+        if (tcp::is_beyond_handshake(c)) s.coverage = Coverage::inferred;
+        if (tcp::is_in_doubt(c)) s.coverage = Coverage::diverged;
     }
     s.detail = c.rare().uncovered_at;
-    if (c.is_silent()) s.hindrance = c.shadow->hindrance;
+    if (c.is_silent()) {
+        s.hindrance = c.shadow->hindrance;
+        if (c.coverage == Coverage::diverged && c.shadow->divergence != nullptr)
+            s.difference = c.shadow->divergence->difference;
+        if (c.send_queue.primary_nxt() > c.send_queue.app_nxt())
+            s.output_lag_bytes = distance(c.send_queue.app_nxt(), c.send_queue.primary_nxt());
+    }
     s.iss = c.iss.raw();
     s.irs = c.irs.raw();
     s.snd_una = c.snd_una.raw();
@@ -409,6 +419,7 @@ PromotionReport Stack::promote(Instant now) {
                 ++report.reset;
                 break;
             case tcp::Promoted::ended:
+            case tcp::Promoted::left:
                 break;
         }
     }

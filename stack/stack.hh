@@ -30,6 +30,9 @@ struct ReceivedFrame {
     Source source = Source::service;
     std::span<const std::byte> bytes;
     std::uint32_t wire_length = 0;
+    // Whoever received it found the checksum of its TCP segment or UDP datagram right: it is not checked
+    // again. False says nothing.
+    bool transport_checked = false;
 };
 
 struct PromotionReport {

@@ -16,6 +16,8 @@ constexpr std::uint16_t ethertype_service_vlan = 0x88a8;  // IEEE 802.1ad; <net/
 constexpr std::size_t min_ip_header = 20;
 constexpr std::size_t ports_length = 4;
 constexpr std::size_t mapped_v4_offset = 12;
+constexpr int max_extension_headers = 8;
+constexpr std::size_t extension_unit = 8;
 
 using Member = std::uint64_t ClassifierCounters::*;
 
@@ -78,6 +80,11 @@ std::uint16_t read_u16(std::span<const std::byte> bytes) {
                                       std::to_integer<unsigned>(bytes[1]));
 }
 
+bool is_extension(std::uint8_t header) {
+    return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_FRAGMENT ||
+           header == IPPROTO_DSTOPTS;
+}
+
 std::string whole_expression(const ClassifierSettings& settings) {
     const std::string services = service_expression(settings.services);
     if (settings.extra_filter.empty()) return services;
@@ -96,6 +103,7 @@ Classifier::Classifier(const ClassifierSettings& settings)
     : primary_link_(settings.primary_link),
       services_(settings.services),
       filter_(whole_expression(settings)) {
+    if (!settings.extra_filter.empty()) extra_filter_.emplace(settings.extra_filter);
     std::sort(services_.begin(), services_.end());
 }
 
@@ -116,7 +124,8 @@ bool Classifier::is_service_address(const ServiceEndpoint& endpoint) const {
 Classified Classifier::classify(const Frame& frame) {
     const auto ethernet = read_header<ether_header>(frame.bytes);
     if (!ethernet) return count(Verdict::not_service, &ClassifierCounters::runt, false);
-    const bool primary = std::memcmp(ethernet->ether_shost, primary_link_.data(), primary_link_.size()) == 0;
+    const bool primary = primary_link_ && std::memcmp(ethernet->ether_shost, primary_link_->data(),
+                                                      primary_link_->size()) == 0;
     if (primary) ++counters_.signs_of_life;
     switch (ntohs(ethernet->ether_type)) {
         case ETHERTYPE_IP:
@@ -147,31 +156,41 @@ Classified Classifier::classify_ipv4(const Frame& frame, bool primary) {
     // The ports must lie inside the packet, not in the padding behind a short one.
     const std::size_t length = std::min<std::size_t>(packet.size(), ntohs(ip->tot_len));
     return classify_ports(frame, packet.first(length).subspan(std::min(length, header_length)),
-                          {source, destination},
-                          ip->protocol, primary);
+                          {source, destination}, ip->protocol, primary);
 }
 
-// RFC 8200 4. Behind extension headers lies nothing that libpcap's filter would select: such packets are of
-// another protocol.
+// RFC 8200 4: the transport header may stand behind extension headers, where libpcap's filter does not see
+// it.
 Classified Classifier::classify_ipv6(const Frame& frame, bool primary) {
     const auto packet = frame.bytes.subspan(sizeof(ether_header));
     const auto ip = read_header<ip6_hdr>(packet);
     if (!ip || ip->ip6_vfc >> 4 != 6)
         return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
     const auto source = native_endpoint(ip->ip6_src), destination = native_endpoint(ip->ip6_dst);
-    if (ip->ip6_nxt == IPPROTO_FRAGMENT)
-        return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
-    if (ip->ip6_nxt == IPPROTO_ICMPV6)
-        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
     const std::size_t length = std::min<std::size_t>(packet.size(), sizeof(ip6_hdr) + ntohs(ip->ip6_plen));
-    return classify_ports(
-        frame, packet.first(length).subspan(sizeof(ip6_hdr)),
-        {source, destination}, ip->ip6_nxt, primary);
+    std::uint8_t next = ip->ip6_nxt;
+    std::size_t at = sizeof(ip6_hdr);
+    for (int headers = 0; headers < max_extension_headers && is_extension(next); ++headers) {
+        if (length < at + extension_unit)
+            return count(Verdict::not_service, &ClassifierCounters::malformed, primary);
+        const bool is_fragment = next == IPPROTO_FRAGMENT;
+        // One that holds the whole packet is none (RFC 6946).
+        if (is_fragment && (read_u16(packet.subspan(at + 2)) & 0xfff9) != 0)
+            return classify_by_address(frame, {source, destination}, &ClassifierCounters::fragment, primary);
+        const auto units = std::to_integer<std::size_t>(packet[at + 1]);
+        next = std::to_integer<std::uint8_t>(packet[at]);
+        at += is_fragment ? extension_unit : (units + 1) * extension_unit;
+    }
+    if (next == IPPROTO_ICMPV6)
+        return classify_by_address(frame, {source, destination}, &ClassifierCounters::icmp, primary);
+    return classify_ports(frame, packet.first(length).subspan(std::min(length, at)), {source, destination},
+                          next, primary, at != sizeof(ip6_hdr));
 }
 
 // TCP and UDP alike begin with the ports of the source and the destination.
 Classified Classifier::classify_ports(const Frame& frame, std::span<const std::byte> packet,
-                                      Endpoints endpoints, std::uint8_t protocol, bool primary) {
+                                      Endpoints endpoints, std::uint8_t protocol, bool primary,
+                                      bool behind_extensions) {
     if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
         return count(Verdict::not_service, &ClassifierCounters::other_protocol, primary);
     if (packet.size() < ports_length)
@@ -180,29 +199,31 @@ Classified Classifier::classify_ports(const Frame& frame, std::span<const std::b
     endpoints.destination.port = read_u16(packet.subspan(2));
     endpoints.source.transport = endpoints.destination.transport =
         protocol == IPPROTO_UDP ? Transport::udp : Transport::tcp;
-    return classify_service(frame, endpoints, primary);
+    return classify_service(frame, endpoints, primary, behind_extensions);
 }
 
 // What names no ports, or only in the whole (rules.md 7): the stack looks at it if an address fits.
 Classified Classifier::classify_by_address(const Frame& frame, const Endpoints& endpoints, Member counter,
                                            bool primary) {
-    const bool to_group = (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0;
-    if (!to_group && primary && is_service_address(endpoints.source))
+    const bool to_group = primary_link_ && (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0;
+    if (!to_group && (primary || !primary_link_) && is_service_address(endpoints.source))
         return count(Verdict::from_primary, counter, primary);
     if (!to_group && !primary && is_service_address(endpoints.destination))
         return count(Verdict::from_client, counter, primary);
     return count(Verdict::not_service, counter, primary);
 }
 
-Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary) {
-    if (!filter_.matches(frame))
-        return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
+Classified Classifier::classify_service(const Frame& frame, const Endpoints& endpoints, bool primary,
+                                        bool behind_extensions) {
+    const bool is_selected =
+        behind_extensions ? !extra_filter_ || extra_filter_->matches(frame) : filter_.matches(frame);
+    if (!is_selected) return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
     const bool from_service = is_service(endpoints.source);
     if (!from_service && !is_service(endpoints.destination))
         return count(Verdict::not_service, &ClassifierCounters::not_selected, primary);
-    if ((std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
+    if (primary_link_ && (std::to_integer<unsigned>(frame.bytes[0]) & 1u) != 0)
         return count(Verdict::refused, &ClassifierCounters::group_destination, primary);
-    if (from_service && !primary)
+    if (from_service && primary_link_ && !primary)
         return count(Verdict::refused, &ClassifierCounters::foreign_source, primary);
     if (from_service) return count(Verdict::from_primary, &ClassifierCounters::from_primary, primary);
     if (primary) return count(Verdict::refused, &ClassifierCounters::primary_to_itself, primary);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +16,9 @@
 namespace understudy::tap {
 
 struct ClassifierSettings {
-    std::array<std::uint8_t, 6> primary_link{};  // the primary's link-level address on the service LAN
+    // The primary's link-level address on the service LAN. Nothing: frames tell no senders apart (captures
+    // taken anywhere on the path), and a service's address alone names the primary.
+    std::optional<std::array<std::uint8_t, 6>> primary_link;
     std::vector<ServiceEndpoint> services;
     std::string extra_filter;  // pcap-filter(7); narrows the service traffic further; empty: does not
 };
@@ -82,16 +85,19 @@ class Classifier {
     Classified classify_ipv4(const Frame& frame, bool from_primary_link);
     Classified classify_ipv6(const Frame& frame, bool from_primary_link);
     Classified classify_ports(const Frame& frame, std::span<const std::byte> packet, Endpoints endpoints,
-                              std::uint8_t protocol, bool from_primary_link);
-    Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link);
+                              std::uint8_t protocol, bool from_primary_link,
+                              bool behind_extensions = false);
+    Classified classify_service(const Frame& frame, const Endpoints& endpoints, bool from_primary_link,
+                                bool behind_extensions = false);
     Classified classify_by_address(const Frame& frame, const Endpoints& endpoints,
                                    std::uint64_t ClassifierCounters::*counter, bool from_primary_link);
     bool is_service(const ServiceEndpoint& endpoint) const;
     bool is_service_address(const ServiceEndpoint& endpoint) const;  // whatever its port
 
-    std::array<std::uint8_t, 6> primary_link_;
+    std::optional<std::array<std::uint8_t, 6>> primary_link_;
     std::vector<ServiceEndpoint> services_;  // sorted
     Filter filter_;
+    std::optional<Filter> extra_filter_;  // alone: for what filter_ cannot see
     ClassifierCounters counters_;
 };
 

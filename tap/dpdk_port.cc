@@ -1,11 +1,15 @@
 #include "tap/dpdk_port.hh"
 
+#include <netinet/in.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ip.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +17,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "tap/kernel_interface.hh"
 #include "tap/packet_socket.hh"
@@ -27,6 +32,8 @@ constexpr std::uint16_t wanted_descriptors = 1024;
 constexpr std::uint16_t only_queue = 0;
 constexpr std::uint16_t max_burst = 64;
 constexpr std::size_t transmit_batch = 32;
+// An IP packet of 64 KiB, with link header and two tags.
+constexpr std::size_t largest_frame = 65'535 + 14 + 8;
 // How often a device that takes nothing is asked again before the rest of the batch is dropped.
 constexpr unsigned transmit_retries = 16;
 
@@ -116,6 +123,7 @@ class Device {
     std::uint16_t id() const { return id_; }
     rte_mempool* pool() const { return pool_; }
     const char* driver() const { return info_.driver_name; }
+    const PortOffloads& offloads() const { return offloads_; }
 
   private:
     void plug(const std::string& device) {
@@ -134,7 +142,7 @@ class Device {
     void configure() {
         const LogCapture log;
         rte_eth_conf configuration{};
-        configuration.txmode.offloads = info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+        choose_offloads(configuration);
         check(rte_eth_dev_configure(id_, 1, 1, &configuration), "cannot configure the device", log);
         std::uint16_t receive = wanted_descriptors, transmit = wanted_descriptors;
         check(rte_eth_dev_adjust_nb_rx_tx_desc(id_, &receive, &transmit), "cannot size the queues", log);
@@ -143,6 +151,19 @@ class Device {
         const auto on = static_cast<unsigned>(socket);
         check(rte_eth_rx_queue_setup(id_, only_queue, receive, on, nullptr, pool_), "no receive queue", log);
         check(rte_eth_tx_queue_setup(id_, only_queue, transmit, on, nullptr), "no transmit queue", log);
+    }
+
+    // Each of them only where the device has it: the rest is done in software.
+    void choose_offloads(rte_eth_conf& configuration) {
+        constexpr std::uint64_t checked = RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+        constexpr std::uint64_t filled = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+        configuration.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+        configuration.txmode.offloads = info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+        if ((info_.rx_offload_capa & checked) == checked) configuration.rxmode.offloads |= checked;
+        if ((info_.tx_offload_capa & filled) == filled) configuration.txmode.offloads |= filled;
+        offloads_ = {.scattered_receive = (configuration.rxmode.offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0,
+                     .receive_checksums = (configuration.rxmode.offloads & checked) != 0,
+                     .transmit_checksums = (configuration.txmode.offloads & filled) != 0};
     }
 
     // Without huge pages memory is short: rather a smaller pool than none.
@@ -183,6 +204,7 @@ class Device {
     std::uint16_t id_ = 0;
     rte_eth_dev_info info_{};
     rte_mempool* pool_ = nullptr;
+    PortOffloads offloads_;
     bool promiscuous_ = false;
 };
 
@@ -213,15 +235,20 @@ class DpdkPort final : public Port {
         const auto wanted = static_cast<std::uint16_t>(std::min<std::size_t>(out.size(), max_burst));
         const std::uint16_t count = rte_eth_rx_burst(device_.id(), only_queue, buffers.data(), wanted);
         std::size_t good = 0;
+        gathered_ = 0;
         for (rte_mbuf* buffer : std::span(buffers).first(count)) {
-            if (buffer->nb_segs != 1 && rte_pktmbuf_linearize(buffer) != 0) {
+            const auto bytes = bytes_of(*buffer);
+            if (bytes.empty()) {
                 ++statistics_.receive_errors;
                 rte_pktmbuf_free(buffer);
                 continue;
             }
-            const auto* bytes = rte_pktmbuf_mtod(buffer, const std::byte*);
-            out[good++] = {
-                .bytes = {bytes, buffer->data_len}, .wire_length = buffer->pkt_len, .handle = buffer};
+            const bool checked =
+                (buffer->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+            out[good++] = {.bytes = bytes,
+                           .wire_length = buffer->pkt_len,
+                           .handle = buffer,
+                           .transport_checked = checked && device_.offloads().receive_checksums};
             statistics_.received_bytes += buffer->pkt_len;
         }
         statistics_.received_frames += good;
@@ -250,6 +277,7 @@ class DpdkPort final : public Port {
 
     void commit() override {
         if (reserved_ == nullptr || reserved_->data_len == 0) return;
+        if (device_.offloads().transmit_checksums) ask_for_checksum(*reserved_);
         batch_[batched_++] = reserved_;
         reserved_ = nullptr;
         if (batched_ == batch_.size()) flush();
@@ -282,6 +310,7 @@ class DpdkPort final : public Port {
     }
 
     std::size_t mtu() const override { return mtu_; }
+    PortOffloads offloads() const override { return device_.offloads(); }
 
     PortStatistics statistics() const override {
         PortStatistics statistics = statistics_;
@@ -318,6 +347,39 @@ class DpdkPort final : public Port {
         return std::min<std::size_t>(mtu, RTE_MBUF_DEFAULT_DATAROOM - RTE_ETHER_HDR_LEN);
     }
 
+    // In one piece, valid until the next burst; nothing for a frame that is longer than any may be.
+    std::span<const std::byte> bytes_of(const rte_mbuf& buffer) {
+        if (buffer.nb_segs == 1) return {rte_pktmbuf_mtod(&buffer, const std::byte*), buffer.data_len};
+        if (buffer.pkt_len > largest_frame) return {};
+        // Large frames are few: room for them is made when the first ones come.
+        if (gathered_ == large_.size())
+            large_.push_back(std::make_unique<std::array<std::byte, largest_frame>>());
+        std::byte* const room = large_[gathered_++]->data();
+        if (rte_pktmbuf_read(&buffer, 0, buffer.pkt_len, room) == nullptr) return {};
+        return {room, buffer.pkt_len};
+    }
+
+    // As the stack writes its frames: with one VLAN tag or none, its IP headers of the plain length.
+    static void ask_for_checksum(rte_mbuf& buffer) {
+        const auto* bytes = rte_pktmbuf_mtod(&buffer, const std::uint8_t*);
+        const bool tagged = type_at(bytes, 12) == RTE_ETHER_TYPE_VLAN;
+        const std::uint16_t link = RTE_ETHER_HDR_LEN + (tagged ? RTE_VLAN_HLEN : 0);
+        const std::uint16_t type = type_at(bytes, link - 2u);
+        const bool v4 = type == RTE_ETHER_TYPE_IPV4;
+        const std::size_t header = v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
+        if ((!v4 && type != RTE_ETHER_TYPE_IPV6) || buffer.data_len < link + header) return;
+        const std::uint8_t protocol = bytes[link + (v4 ? 9u : 6u)];
+        if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return;
+        buffer.l2_len = link & 0x7f;
+        buffer.l3_len = v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
+        buffer.l4_len = protocol == IPPROTO_TCP ? sizeof(rte_tcp_hdr) : sizeof(rte_udp_hdr);
+        buffer.ol_flags |= (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) |
+                           (protocol == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
+    }
+    static std::uint16_t type_at(const std::uint8_t* bytes, std::size_t at) {
+        return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
+    }
+
     // Before they are handed over: the driver may free what it takes.
     std::uint64_t bytes_from(std::uint16_t first) const {
         std::uint64_t bytes = 0;
@@ -332,6 +394,8 @@ class DpdkPort final : public Port {
     Device device_;
     std::array<std::uint8_t, 6> link_address_{};
     std::size_t mtu_ = 0;
+    std::vector<std::unique_ptr<std::array<std::byte, largest_frame>>> large_;
+    std::size_t gathered_ = 0;  // of them, how many the latest burst took
     rte_mbuf* reserved_ = nullptr;
     std::array<rte_mbuf*, transmit_batch> batch_{};
     std::uint16_t batched_ = 0;

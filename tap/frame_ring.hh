@@ -29,7 +29,7 @@ struct RingFrame {
 class FrameRing {
   public:
     static constexpr std::size_t min_bytes = 1 << 18;
-    static constexpr std::size_t max_frame = 1 << 16;
+    static constexpr std::size_t max_frame = (1 << 16) + 64;  // an IP packet of 64 KiB and its link header
 
     // `bytes` is rounded up to a power of two, and is at least min_bytes.
     explicit FrameRing(std::size_t bytes);

@@ -16,9 +16,10 @@ MemoryPort::MemoryPort(std::size_t mtu, std::size_t transmit_room, std::size_t q
         queues_.push_back(std::make_unique<Queue>(*this));
 }
 
-void MemoryPort::push(Bytes frame, std::uint32_t wire_length, std::size_t queue) {
+void MemoryPort::push(Bytes frame, std::uint32_t wire_length, std::size_t queue, bool transport_checked) {
     const auto length = static_cast<std::uint32_t>(frame.size());
-    queues_.at(queue)->arriving.push_back({std::move(frame), std::max(length, wire_length)});
+    queues_.at(queue)->arriving.push_back(
+        {std::move(frame), std::max(length, wire_length), transport_checked});
 }
 
 std::size_t MemoryPort::waiting() const {
@@ -51,7 +52,9 @@ std::size_t MemoryPort::Queue::receive(std::span<Frame> out) {
         if (arriving.empty()) break;
         const Arriving& taken = held_.emplace_back(std::move(arriving.front()));
         arriving.pop_front();
-        frame = {.bytes = taken.bytes, .wire_length = taken.wire_length};
+        frame = {.bytes = taken.bytes,
+                 .wire_length = taken.wire_length,
+                 .transport_checked = taken.transport_checked};
         tally.received_frames.add();
         tally.received_bytes.add(taken.bytes.size());
     }

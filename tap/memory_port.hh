@@ -21,11 +21,14 @@ class MemoryPort final : public Port {
     // The wire's side: by the thread that polls the queue, or while none does.
 
     // A frame arrives at a queue of the wire's choice; `wire_length` 0: it is whole.
-    void push(Bytes frame, std::uint32_t wire_length = 0, std::size_t queue = 0);
+    void push(Bytes frame, std::uint32_t wire_length = 0, std::size_t queue = 0,
+              bool transport_checked = false);
     // Frames pushed and not received yet, on all queues.
     std::size_t waiting() const;
     // The frames that left a queue so far, in order; forgets them.
     std::vector<Bytes> take_sent(std::size_t queue = 0);
+    // What it claims from now on; whoever plays the wire does the work.
+    void set_offloads(const PortOffloads& offloads) { offloads_ = offloads; }
     void set_carrier(bool up) { carrier_ = up; }
     void set_link_address(const std::array<std::uint8_t, 6>& address) { link_address_ = address; }
 
@@ -42,6 +45,7 @@ class MemoryPort final : public Port {
     std::array<std::uint8_t, 6> link_address() const override { return link_address_; }
     bool carrier() const override { return carrier_; }
     std::size_t mtu() const override { return mtu_; }
+    PortOffloads offloads() const override { return offloads_; }
     PortStatistics statistics() const override;
     std::string_view driver() const override { return "memory"; }
     const std::string& spec() const override { return spec_; }
@@ -50,6 +54,7 @@ class MemoryPort final : public Port {
     struct Arriving {
         Bytes bytes;
         std::uint32_t wire_length;
+        bool transport_checked;
     };
 
     class Queue final : public PortQueue {
@@ -76,6 +81,7 @@ class MemoryPort final : public Port {
     std::size_t mtu_;
     std::size_t transmit_room_;
     std::array<std::uint8_t, 6> link_address_{};
+    PortOffloads offloads_;
     bool carrier_ = true;
     std::vector<std::unique_ptr<Queue>> queues_;
 };

@@ -17,7 +17,7 @@ struct PortOptions {
 //   dpdk:DEVICE     any DPDK device: a vdev with its arguments (net_af_packet0,iface=tap0), or the name of a
 //                   device that the EAL arguments made known. start_dpdk() must have been called.
 //   pcap:INTERFACE  a live interface through libpcap
-//   file:PATH       a capture file, pcap or pcapng, Ethernet; it takes no frames
+//   file:PATH       a capture file, pcap or pcapng, of any link that link_type.hh reads; it takes no frames
 // Throws PortError: bad spec, no such interface or file, no privilege, interface down, not Ethernet.
 std::unique_ptr<Port> open_port(const std::string& spec, const PortOptions& options);
 

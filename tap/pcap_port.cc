@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tap/kernel_interface.hh"
+#include "tap/link_type.hh"
 
 namespace understudy::tap {
 namespace {
@@ -27,11 +28,15 @@ struct PcapClose {
 };
 using PcapHandle = std::unique_ptr<pcap_t, PcapClose>;
 
+std::string link_type_name(int type) {
+    const char* name = pcap_datalink_val_to_name(type);
+    return name != nullptr ? name : std::to_string(type);
+}
+
 void require_ethernet(pcap_t* handle, const std::string& spec) {
     const int type = pcap_datalink(handle);
     if (type == DLT_EN10MB) return;
-    const char* name = pcap_datalink_val_to_name(type);
-    throw PortError(spec + ": link type " + (name != nullptr ? name : std::to_string(type)) +
+    throw PortError(spec + ": link type " + link_type_name(type) +
                     " is not Ethernet (EN10MB): only Ethernet frames can be read");
 }
 
@@ -49,6 +54,12 @@ class BurstBuffer {
         const auto* first = reinterpret_cast<const std::byte*>(data);
         bytes_.insert(bytes_.end(), first, first + header.caplen);
         entries_.push_back({header.caplen, header.len, timestamp_ns});
+    }
+    void add(const EthernetForm& form, std::size_t bytes_cut, std::uint64_t timestamp_ns) {
+        bytes_.insert(bytes_.end(), form.header.begin(), form.header.end());
+        bytes_.insert(bytes_.end(), form.payload.begin(), form.payload.end());
+        const auto length = static_cast<std::uint32_t>(form.header.size() + form.payload.size());
+        entries_.push_back({length, length + static_cast<std::uint32_t>(bytes_cut), timestamp_ns});
     }
     // The frames lie still from here to the next begin().
     std::size_t hand_out(std::span<Frame> out, PortStatistics& statistics) const {
@@ -188,7 +199,10 @@ class FilePort final : public Port {
         handle_.reset(
             pcap_open_offline_with_tstamp_precision(path.c_str(), PCAP_TSTAMP_PRECISION_NANO, error));
         if (!handle_) throw PortError(spec_ + ": " + why_not(path, error));
-        require_ethernet(handle_.get(), spec_);
+        link_type_ = pcap_datalink(handle_.get());
+        if (!is_readable_link_type(link_type_))
+            throw PortError(spec_ + ": link type " + link_type_name(link_type_) + " cannot be read: only " +
+                            std::string(readable_link_types()));
     }
 
     std::size_t receive(std::span<Frame> out) override {
@@ -223,7 +237,14 @@ class FilePort final : public Port {
         if (status == 1) {
             // With nanosecond precision libpcap keeps nanoseconds in the microseconds' place.
             const auto seconds = static_cast<std::uint64_t>(header->ts.tv_sec);
-            burst_.add(*header, data, seconds * ns_per_s + static_cast<std::uint64_t>(header->ts.tv_usec));
+            const std::uint64_t at = seconds * ns_per_s + static_cast<std::uint64_t>(header->ts.tv_usec);
+            if (link_type_ == DLT_EN10MB) return burst_.add(*header, data, at);
+            const auto form =
+                as_ethernet(link_type_, std::span(reinterpret_cast<const std::byte*>(data), header->caplen));
+            if (form)
+                burst_.add(*form, header->len > header->caplen ? header->len - header->caplen : 0, at);
+            else
+                ++statistics_.receive_errors;
             return;
         }
         // A file that breaks off in mid-record ends there.
@@ -233,6 +254,7 @@ class FilePort final : public Port {
 
     std::string spec_;
     PcapHandle handle_;
+    int link_type_ = DLT_EN10MB;
     BurstBuffer burst_;
     PortStatistics statistics_;
     bool exhausted_ = false;

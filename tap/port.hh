@@ -34,6 +34,17 @@ struct PortStatistics {
     std::uint64_t no_buffer = 0;      // reserve() gave nothing
 };
 
+// What a port does, so that nobody need do it in software.
+struct PortOffloads {
+    // Receives frames longer than one of its buffers, up to 64 KiB of IP packet.
+    bool scattered_receive = false;
+    // Says of TCP and UDP checksums that it found them right (Frame::transport_checked).
+    bool receive_checksums = false;
+    // Fills in the TCP or UDP checksum of every frame that it sends, over IPv4 without options and IPv6
+    // without extension headers. The field must hold the folded sum of the pseudo-header.
+    bool transmit_checksums = false;
+};
+
 // One way in and one way out of a port: what one core polls.
 class PortQueue {
   public:
@@ -78,6 +89,7 @@ class Port : public PortQueue {
     virtual bool carrier() const = 0;
     // The largest IP packet in bytes that can be sent.
     virtual std::size_t mtu() const = 0;
+    virtual PortOffloads offloads() const { return {}; }
     // Of all queues; by the thread of the first, or while no other polls.
     virtual PortStatistics statistics() const = 0;
     // "net_af_packet", "pcap", "file", "memory".

@@ -151,7 +151,10 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     Seq ack = segment.ack();
     const bool mirrored = segment.source != Source::service;
     if (ack > c.snd_nxt) {
-        if (!c.promoted || (c.verified && !c.ack_parked)) {
+        // Segments of the primary may still be on their way to the client when it agrees with all we know.
+        const bool late =
+            core.promoted_at && core.now - *core.promoted_at < core.settings.shadow.late_delivery;
+        if (!c.promoted || (c.verified && !c.ack_parked && !late)) {
             ++core.counters.drop_bad_ack;
             if (core.settings.tcp.answer_future_acks) challenge_ack(core, c, segment);  // RFC 5961 5.2
             return false;
@@ -161,6 +164,7 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
         if (!c.ack_parked || ack > c.parked_ack) c.parked_ack = ack;
         c.ack_parked = true;
         ++core.counters.client_acks_parked;
+        advance_to_parked(core, c);  // it may wait in the queue, written and not sent
         ack = c.snd_nxt;
     }
     const std::uint32_t old_window = c.snd_wnd;
@@ -177,6 +181,19 @@ bool master_ack(Core& core, Connection& c, const Segment& segment) {
     return true;
 }
 
+void advance_to_parked(Core& core, Connection& c) {
+    if (!c.ack_parked || c.is_silent()) return;
+    const Seq ack = min(c.parked_ack, c.send_queue.end());
+    if (ack > c.snd_una) {
+        c.snd_una = ack;
+        c.snd_nxt = max(c.snd_nxt, ack);
+        c.snd_max = max(c.snd_max, ack);
+        drop_acknowledged(core, c);
+    }
+    if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
+    core.arm(c);
+}
+
 void drop_acknowledged(Core& core, Connection& c) {
     if (c.recovery == nullptr) return;
     SentSegments& sent = c.recovery->sent;
@@ -190,7 +207,7 @@ void drop_acknowledged(Core& core, Connection& c) {
 
 void release_acked(Core& core, Connection& c) {
     const std::uint32_t before = c.send_queue.bytes();
-    c.send_queue.release(c.snd_una, c.is_silent());
+    c.send_queue.release(release_limit(c), c.is_silent());
     if (!c.send_blocked || c.send_queue.bytes() == before || !c.announced) return;
     c.send_blocked = false;
     core.events.writable(c.id());

@@ -32,6 +32,11 @@ struct AckNews {
 
 enum class Resend : std::uint8_t { nothing, lost, new_data };
 
+// ack.cc
+// The peer has acknowledged bytes that nobody here had sent: those that are written by now are done with, the
+// rest is jumped over as it is written.
+void advance_to_parked(Core& core, Connection& c);
+
 // sack.cc
 void take_sack_blocks(Core& core, Connection& c, Recovery& r, const Segment& segment, AckNews& news);
 // A segment that was sent once arrived behind later ones, of which highest_sacked is the last.

@@ -1,32 +1,16 @@
 // What the application asks for (RFC 9293 3.10.2 to 3.10.5), one entry for both modes.
 #include <algorithm>
 
-#include "stack/tcp/core.hh"
+#include "stack/tcp/ack_news.hh"
 
 namespace understudy::stack::tcp {
 namespace {
 
-// The peer has acknowledged bytes that nobody here had seen: those the application has written by now are
-// done with, the rest is jumped over as it is written.
-void apply_parked_ack(Core& core, Connection& c) {
-    if (!c.ack_parked || c.is_silent()) return;
-    const Seq ack = min(c.parked_ack, c.send_queue.end());
-    if (ack > c.snd_una) {
-        c.snd_una = ack;
-        c.snd_nxt = max(c.snd_nxt, ack);
-        c.snd_max = max(c.snd_max, ack);
-        drop_acknowledged(core, c);
-    }
-    if (c.send_queue.end() >= c.parked_ack) c.ack_parked = false;
-    c.send_queue.release(c.snd_una, false);
-    core.arm(c);
-}
-
-// Output beyond the primary's end, or different from the primary's, ends coverage; after promotion it ends
-// the connection, for the client holds bytes that the application never wrote.
-void on_divergence(Core& core, Connection& c, Seq at) {
+// After promotion output that differs ends the connection, for the client holds bytes that the application
+// never wrote.
+void doom(Core& core, Connection& c, Seq at) {
+    if (c.keeps_difference) return;
     uncover(core, c, Coverage::diverged, distance(c.iss + 1, at));
-    if (c.is_silent()) return;
     c.doomed = true;
     c.life_at = core.now;  // not here: the application is in the middle of a call
     core.arm(c);
@@ -48,22 +32,37 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, Wr
     const SendQueue::Written written = c.send_queue.write_app(bytes, send_buffer_of(core, c));
     c.bytes_sent += written.taken;
     c.send_blocked = written.taken < bytes.size();
-    if (written.differs_at) on_divergence(core, c, *written.differs_at);
     const bool primary_ended = c.is_silent() ? c.shadow->has_primary_fin : c.promoted && c.fin_queued;
     const Seq primary_fin = c.is_silent() ? c.shadow->primary_fin : c.fin_seq;
-    if (primary_ended && c.send_queue.app_nxt() > primary_fin) on_divergence(core, c, primary_fin);
+    const bool beyond_end = primary_ended && c.send_queue.app_nxt() > primary_fin;
     if (c.is_silent()) {
+        note_output(core, c);
+        note_comparison(core, c, written);
+        if (beyond_end) note_end_difference(core, c, primary_fin);
+        charge_memory(core, c);
+        if (is_abandoned(c) || (c.send_blocked && c.coverage == Coverage::diverged)) {
+            give_up(core, c);
+            return bytes.size();
+        }
+        if (is_withheld(c)) check_coverage(core, c);
         if (c.send_queue.app_nxt() > c.send_queue.primary_nxt()) core.watch.application_ahead(core.now);
         // Ends the connection where the primary's end was all that it waited for.
         if (apply_client_acks(core, c)) (void)finish_if_done(core, c);
         return written.taken;
     }
-    apply_parked_ack(core, c);
+    if (written.differs_at)
+        doom(core, c, *written.differs_at);
+    else if (beyond_end)
+        doom(core, c, primary_fin);
+    advance_to_parked(core, c);
     if (end != WriteEnd::none && written.taken == bytes.size()) {
         if (c.marks() == nullptr) c.rare().marks = std::make_unique<SendMarks>();
         c.marks()->add(c.send_queue.app_nxt(), end);
     }
-    core.mark_dirty(c);
+    // What the peer had acknowledged before the application wrote it makes room only here.
+    const ConnectionId id = c.id();
+    release_acked(core, c);
+    if (core.table.find(id) != nullptr) core.mark_dirty(c);
     return written.taken;
 }
 
@@ -82,7 +81,7 @@ void app_shutdown_send(Core& core, Connection& c) {
     if (c.is_silent()) {
         // No FIN until the primary's is seen, or until we serve (rules.md 10).
         if (c.send_queue.app_nxt() < c.send_queue.primary_nxt())
-            on_divergence(core, c, c.send_queue.app_nxt());
+            note_end_difference(core, c, c.send_queue.app_nxt());
         (void)finish_if_done(core, c);
         return;
     }
@@ -118,7 +117,11 @@ void app_abort(Core& core, Connection& c) {
 
 void app_resume_receive(Core& core, Connection& c) {
     const std::uint32_t waiting = c.unread.size();
-    if (!offer_unread(core, c) || c.is_silent() || c.unread.size() == waiting) return;
+    if (!offer_unread(core, c) || c.unread.size() == waiting) return;
+    if (c.is_silent()) {
+        if (is_withheld(c)) check_coverage(core, c);
+        return;
+    }
     note_input_read(core, c);
 }
 

@@ -54,17 +54,16 @@ void on_fin_acked(Core& core, Connection& c) {
         enter_time_wait(core, c, Duration::zero());  // CLOSED, but for what the application has not read
 }
 
-void linger_after_reset(Core& core, Connection& c) {
-    c.shadow->was_reset = true;
-    c.life_at = core.now + core.settings.shadow.closed_linger;
-    core.arm(c);
-}
-
 bool finish_if_done(Core& core, Connection& c) {
     if (c.is_silent() && c.shadow->was_reset) {
-        // The application hears of the reset once it has written what the primary had written (rules.md 10).
-        if (!c.announced || c.send_queue.app_nxt() < c.send_queue.primary_nxt()) return true;
-        return core.tell_closed(c, CloseReason::reset_by_primary);
+        const Shadow& shadow = *c.shadow;
+        if (!c.announced || core.now < shadow.reset_at + core.settings.shadow.reset_grace) return true;
+        // The application hears of the primary's once it has written what the primary had written (rules.md
+        // 10).
+        if (shadow.reset_reason == CloseReason::reset_by_primary && tracks_output(c) &&
+            c.send_queue.app_nxt() < max(c.send_queue.primary_nxt(), shadow.primary_reset))
+            return true;
+        return core.tell_closed(c, shadow.reset_reason);
     }
     if (c.state != State::time_wait) return true;
     if (c.announced) {

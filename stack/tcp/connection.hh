@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "stack/address.hh"
 #include "stack/byte_queue.hh"
+#include "stack/charge.hh"
 #include "stack/congestion_control.hh"
 #include "stack/flow_table.hh"
 #include "stack/interfaces.hh"
@@ -17,14 +19,19 @@
 #include "stack/send_queue.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
+#include "stack/tcp/alignment.hh"
+#include "stack/tcp/divergence.hh"
 #include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/recovery.hh"
+#include "stack/tcp/resumption.hh"
 #include "stack/time.hh"
 
 namespace understudy::stack::tcp {
 
 inline constexpr Instant never = Instant::max();
 inline constexpr std::uint16_t default_mss = 536;      // RFC 9293 3.7.1
+// A mirror reorders more than a path: nobody slows down when it does.
+inline constexpr std::size_t max_shadow_ranges = 1024;
 inline constexpr std::uint8_t default_reordering = 3;  // RFC 5681 3.2
 
 // What the transmit side waits for.
@@ -73,8 +80,13 @@ struct Shadow {
     Seq gap_at;
     Instant gap_since =
         never;  // client ACKs or primary bytes prove primary bytes that the mirror has not shown
-    std::uint32_t max_flight = 0;
-    bool rtt_timed = false;  // the client's answer to rtt_seq is awaited since rtt_at
+    // The flight of the latest round trip and of the one before; a round trip ends when what was sent at its
+    // beginning is acknowledged.
+    std::uint32_t flight = 0;
+    std::uint32_t previous_flight = 0;
+    Seq round_end;
+    std::vector<wire::SeqRange> sacked;  // what the client has reported beyond snd_una; in order, disjoint
+    bool rtt_timed = false;              // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;
     Instant rtt_at{};
     Hindrance hindrance = Hindrance::none;
@@ -84,7 +96,19 @@ struct Shadow {
     // RST ended it. The record stays for a while: what the mirror still shows of it begins no other
     // connection, and the application may be behind.
     bool was_reset = false;
-    bool abandoned = false;
+    bool abandoned = false;  // nothing can make it covered again; see abandon()
+    bool emptied = false;
+    std::unique_ptr<Divergence> divergence;
+    std::unique_ptr<Alignment> alignment;
+    ByteQueue unconfirmed;  // delivered to the application, not acknowledged by the primary (rules.md 8)
+    Seq unconfirmed_begin;
+    Charge memory;  // of the connection's queues, while silent
+    CloseReason reset_reason = CloseReason::reset_by_peer;
+    Instant reset_at{};
+    Seq primary_reset;                // its RST, if that was the reason
+    bool client_reset_waits = false;  // the client's RST was seen at client_reset, ahead of rcv_nxt
+    Seq client_reset;
+    Instant client_reset_at{};
     Reassembly from_primary;  // primary bytes that wait for earlier ones
 };
 
@@ -97,6 +121,7 @@ struct RareState {
     std::uint32_t retransmitted = 0;           // segments
     TickLength ts_tick = default_tick;
     std::unique_ptr<SendMarks> marks;  // while what they mark waits to be sent
+    std::unique_ptr<Resumption> resumption;
 };
 
 // What a segment touches, in the order of use: prefetched for a whole burst. Each ruler is a cache line of a
@@ -130,11 +155,14 @@ struct HotState {
     bool send_blocked : 1 = false;  // the application waits for writable()
     bool promoted : 1 = false;
     bool verified : 1 = false;
+    bool own_isn : 1 = false;       // promoted half open, and the primary's SYN/ACK was not seen
+    bool refused : 1 = false;       // reset at the takeover: whatever still comes draws a RST
     bool service_seen : 1 = false;  // its frames reach the service port
     bool nodelay : 1 = false;
     bool cork : 1 = false;
     bool push_once : 1 = false;    // nodelay was asked for again: what waits goes out now
     bool more_coming : 1 = false;  // the application's last write is not its last (MSG_MORE)
+    bool keeps_difference : 1 = false;  // promoted in spite of it, as configured
     bool more_waits : 1 = false;   // and what is small waits in this call for the next
     bool doomed : 1 = false;       // differs from what the peer has: reset when life_at comes
     bool ack_due : 1 = false;      // something was received that no acknowledgement covers
@@ -151,7 +179,6 @@ struct HotState {
 
     std::uint8_t snd_scale = 0;
     std::uint8_t rcv_scale = 0;
-    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
 
     // Receive sequence variables: rcv_nxt ≤ rcv_edge; the edge, once advertised, never moves back.
     Seq rcv_nxt;
@@ -175,8 +202,7 @@ struct HotState {
     std::uint16_t last_segment_size = 0;
     std::uint8_t ato = 0;  // milliseconds that an acknowledgement waits; 0: no data yet
     std::uint8_t ttl = 64;
-    std::uint8_t keepalive_probes = 0;
-    std::uint8_t timeouts = 0;  // of the retransmission timer, since the last progress
+    std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
     TransmitTimer transmit_timer = TransmitTimer::retransmission;
     std::uint8_t reordering = default_reordering;  // segments
     std::uint32_t data_at = 0;                     // milliseconds: the last data
@@ -218,6 +244,8 @@ struct Connection : HotState {
     std::uint32_t ts_first_own = 0;  // a TSecr before it echoes the primary (rules.md 11)
     std::uint8_t probe_backoff = 0;
     std::uint8_t handshake_sent = 0;
+    std::uint8_t keepalive_probes = 0;
+    std::uint8_t timeouts = 0;  // of the retransmission timer, since the last progress
 
     RareState& rare() {
         if (rare_state == nullptr) rare_state = std::make_unique<RareState>();
@@ -230,6 +258,11 @@ struct Connection : HotState {
     }
     // nullptr: nothing that waits is marked.
     SendMarks* marks() const { return rare_state == nullptr ? nullptr : rare_state->marks.get(); }
+    // Of a promoted connection that is not verified yet, or still paced; else nullptr.
+    Resumption* resumption() const { return rare_state == nullptr ? nullptr : rare_state->resumption.get(); }
+    void drop_resumption() {
+        if (rare_state != nullptr) rare_state->resumption.reset();
+    }
     // How long a tick of our timestamps lasts: the primary's clock may have another than ours.
     TickLength ts_tick() const { return rare().ts_tick; }
     void set_ts_tick(TickLength tick) {

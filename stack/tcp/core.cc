@@ -76,7 +76,10 @@ bool Core::is_service(const Endpoint& endpoint) const {
 }
 
 void Core::add_service(const Endpoint& endpoint) {
-    if (!is_service(endpoint)) listeners_.push_back({endpoint, settings.tcp.options});
+    if (is_service(endpoint)) return;
+    const auto replication = settings.replication.find(endpoint);
+    listeners_.push_back({endpoint, settings.tcp.options,
+                          replication == settings.replication.end() ? Replication{} : replication->second});
 }
 
 void Core::remove_service(const Endpoint& endpoint) {
@@ -121,7 +124,10 @@ void Core::leave_half_open(Connection& c) {
 }
 
 void Core::arm(const Connection& c) {
-    const Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
+    Instant first = std::min({c.retransmit_at, c.ack_at, c.life_at});
+    if (c.resumption() != nullptr)
+        first =
+            std::min({first, c.resumption()->probe_at, c.resumption()->give_up_at, c.resumption()->wake_at});
     if (first != never) wheel_.arm(c.index, first);
 }
 

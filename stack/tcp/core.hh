@@ -31,6 +31,7 @@ namespace understudy::stack::tcp {
 struct Listener {
     Endpoint service;
     ConnectionOptions options;
+    Replication replication;
     std::uint32_t half_open = 0;  // connections in SYN-RECEIVED
     Instant cookies_until{};      // acknowledgements of cookies are looked for until then
 };
@@ -41,7 +42,9 @@ class Core {
 
     const Settings settings;
     Counters counters;
-    std::uint64_t reassembly_bytes = 0;  // held by all connections; outlives the table
+    // Held by all connections; they outlive the table.
+    std::uint64_t reassembly_bytes = 0;
+    std::uint64_t shadow_bytes = 0;  // while silent
     EgressGate gate;
     ServiceWatch watch;
     ConnectionEvents& events;
@@ -55,6 +58,7 @@ class Core {
     Instant now{};
     Mode mode;
     std::optional<Instant> promoted_at;
+    Instant primary_seen_at{};  // its latest mirrored segment, of any connection
     std::uint16_t next_ip_identification = 0;
     std::deque<ConnectionId> incomplete;  // connections with something missing, each once
     ip::Neighbours neighbours;
@@ -182,8 +186,6 @@ void on_fin_sent(Core& core, Connection& c);
 void limit_fin_wait_2(Core& core, Connection& c);
 // It was acknowledged.
 void on_fin_acked(Core& core, Connection& c);
-// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
-void linger_after_reset(Core& core, Connection& c);
 // True for such a connection once the application knows: what the mirror still shows of it means nothing.
 inline bool has_ended(const Connection& c) {
     return c.shadow->was_reset && !c.announced;
@@ -201,6 +203,7 @@ void listen_input(Core& core, const Segment& segment, std::optional<Seq> isn = s
 void syn_sent_input(Core& core, Connection& c, const Segment& segment);
 // Whether a connection with this address can be: it names one host.
 [[nodiscard]] bool is_possible_peer(const IpAddress& address);
+[[nodiscard]] bool is_loopback(const IpAddress& address);
 // Applies the options of the peer's SYN (or SYN/ACK); ours were offered.
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer);
 // An established connection to be, from what a SYN cookie remembered; nullptr when the table is full.
@@ -365,6 +368,8 @@ void on_timer(Core& core, Connection& c);
 // shadow_client.cc, shadow_primary.cc: what the mirror shows while silent.
 void shadow_client_input(Core& core, Connection* c, const Segment& segment);
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment);
+// What the primary has in flight, for the congestion window of a promoted connection.
+void note_flight(Connection& c);
 // The client's SYN came on the mirror after the SYN/ACK that answers it: nothing is inferred any more.
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn);
 // The connection uses what only the primary can continue.
@@ -374,8 +379,27 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 // The handshake is complete as far as the mirror shows.
 [[nodiscard]] bool establish_shadow(Core& core, Connection& c);
 
+// shadow_reset.cc: RST on the mirror.
+
+void on_client_reset(Core& core, Connection& c, const Segment& segment);
+void on_primary_reset(Core& core, Connection& c, const Segment& segment);
+// The client's RST counts once all before it was received, or is given up after reset_grace.
+void apply_client_reset(Core& core, Connection& c);
+void give_up_waiting_for_reset(Core& core, Connection& c);
+// life_at of a connection that was reset has come.
+void on_reset_timer(Core& core, Connection& c);
+// True when the side that seemed to have sent the RST goes on behind it: it was somebody else's.
+bool disprove_reset(Core& core, Connection& c, const Segment& segment);
+// Keeps a silent connection that RST has ended for ShadowSettings::closed_linger.
+void linger_after_reset(Core& core, Connection& c);
+
 // coverage.cc: is the connection known to be identical?
 
+// The client has acknowledged a SYN/ACK that the mirror did not show: what it has received since is not
+// known.
+inline bool is_beyond_handshake(const Connection& c) {
+    return c.is_silent() && !c.shadow->seeded && c.ack_parked;
+}
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 // repair.cc: the end of what the primary is known to have sent.
@@ -385,16 +409,23 @@ void list_incomplete(Core& core, Connection& c);
 // Stack::missing and Stack::repair.
 std::size_t collect_missing(Core& core, std::span<MissingBytes> out, Duration min_age);
 bool repair(Core& core, const RepairBytes& answer);
+// The client's stream goes on with what a segment brings before `edge`.
+void follow_client(Core& core, Connection& c, const Segment& segment, Seq edge);
 // The primary's stream goes on with a segment whose numbers have been taken.
 enum class FollowedAs : std::uint8_t { seen, repair };
 void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// Counts what the connection's queues hold; one that finds the budget of all used up is given up (over_budget).
+void charge_memory(Core& core, Connection& c);
+// What is still missing after the grace time uncovers the connection.
+void conclude_missing(Core& core, Connection& c);
 // Whether nothing can make the connection covered again: only what a RST at takeover needs is kept (rules.md
 // 24).
 inline bool is_abandoned(const Connection& c) {
-    return c.coverage == Coverage::too_old || c.coverage == Coverage::over_budget ||
-           c.coverage == Coverage::not_continuable;
+    return c.coverage == Coverage::too_old || (c.is_silent() && c.shadow->abandoned);
 }
+// The connection is abandoned inside a call of the application: abandon() comes by its timer.
+void give_up(Core& core, Connection& c);
 // Gives such a connection's bytes back and tells the application. False when it is gone.
 [[nodiscard]] bool abandon(Core& core, Connection& c);
 // Whether our stream is still followed: once it cannot be continued, the application's output is only
@@ -405,6 +436,40 @@ bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
 
+// divergence.cc: the application's output and the primary's.
+
+DivergencePolicy policy_of(Core& core, const Connection& c);
+// Follows up what one of the two wrote.
+void note_comparison(Core& core, Connection& c, const SendQueue::Written& written);
+// Both have ended an answer at different places, the shorter at `at`.
+void note_length_difference(Core& core, Connection& c, Seq at);
+// One of the streams ends at `at`, the other does not.
+void note_end_difference(Core& core, Connection& c, Seq at);
+// Nothing is known to differ any more.
+void cover_again(Core& core, Connection& c);
+// An equal-length difference is passed once enough equal bytes followed.
+void forgive(Core& core, Connection& c);
+
+// alignment.cc: of services that ask for it.
+
+// The connection is seeded.
+void begin_alignment(Core& core, Connection& c);
+// Bytes of the client at rcv_nxt are about to be taken.
+void note_request(Core& core, Connection& c);
+// The application wrote.
+void note_output(const Core& core, Connection& c);
+// Whether input waits for the application to finish an answer.
+[[nodiscard]] bool is_withheld(const Connection& c);
+// How many of the unread bytes the application may have.
+std::uint32_t readable(const Connection& c);
+// Output is kept from here on.
+Seq release_limit(const Connection& c);
+// Whether the application has written what the primary may never send.
+[[nodiscard]] bool is_in_doubt(const Connection& c);
+Instant alignment_deadline(const Core& core, const Connection& c);
+// Aligns and hands on the next request as far as possible; never inside a call of the application.
+[[nodiscard]] bool advance_alignment(Core& core, Connection& c);
+
 // app_calls.cc: what the application asks for.
 std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, WriteEnd end);
 std::size_t app_send_room(const Core& core, const Connection& c);
@@ -414,12 +479,47 @@ void app_close(Core& core, Connection& c);
 void app_abort(Core& core, Connection& c);
 void app_resume_receive(Core& core, Connection& c);
 
+// verify.cc: does a promoted connection's client agree (rules.md 3, 23)?
+
+// The connection is unverified from here on, and the first probe leaves within
+// ShadowSettings::probe_interval.
+void begin_verification(Core& core, Connection& c);
+// A segment of the client, before anything else of it counts, and again once it was processed.
+void note_client_numbers(Core& core, Connection& c, const Segment& segment);
+void judge_client_numbers(Core& core, Connection& c);
+// False when the connection was given up.
+[[nodiscard]] bool on_verification_timer(Core& core, Connection& c);
+// RST, and what the client still sends of the connection draws another, until ShadowSettings' grace is over.
+// `c` may be gone afterwards.
+void refuse(Core& core, Connection& c);
+// The refusal is repeated while the grace time lasts.
+void on_refused_timer(Core& core, Connection& c);
+// A segment of a refused connection.
+void refused_input(Core& core, Connection& c, const Segment& segment);
+
+// pace.cc: no burst that the path cannot take, until acknowledgements give the clock.
+
+// Spreads what leaves from now on over round trips, `burst` segments ahead.
+void begin_pacing(Core& core, Connection& c, std::uint32_t burst);
+// Whether a segment may leave now; if not, the timer is set.
+[[nodiscard]] bool may_send_paced(Core& core, Connection& c);
+void note_paced(Core& core, Connection& c);
+// The timer: goes on with what waited.
+void resume_pacing(Core& core, Connection& c);
+
+// kick.cc
+
+// What makes a client resend at once whose data the mirror did not show (RFC 6069; facts:
+// docs/architecture.md).
+void kick_client(Core& core, const Connection& c, const Shadow& shadow);
+
 // promote.cc
 enum class Promoted : std::uint8_t {
     carried_on,
     half_open,
     reset,
     ended,  // before the promotion; nothing was sent
+    left,   // diverged, and nothing is to be sent
 };
 Promoted promote_connection(Core& core, Connection& c);
 

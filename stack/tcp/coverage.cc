@@ -20,6 +20,8 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
             return counters.lag_budget_exceeded;
         case Coverage::not_continuable:
             return counters.connections_not_continuable;
+        case Coverage::conflicting:
+            return counters.conflicting_copies;
         default:
             return counters.divergences;
     }
@@ -38,10 +40,22 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     const bool can_worsen = c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
                             c.coverage == Coverage::inferred;
     const bool gives_up = reason == Coverage::over_budget || reason == Coverage::not_continuable;
-    if (is_abandoned(c) || (!can_worsen && !gives_up)) return;
+    const bool is_final = gives_up || reason == Coverage::conflicting;
+    if (is_abandoned(c) || c.coverage == reason || (!can_worsen && !is_final)) return;
+    if (gives_up) c.shadow->abandoned = true;
     c.coverage = reason;
     c.rare().uncovered_at = offset;
     ++counter_of(core.counters, reason);
+}
+
+void charge_memory(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    const std::uint64_t held =
+        std::uint64_t{c.unread.size()} + c.send_queue.bytes() + shadow.unconfirmed.size();
+    shadow.memory.count_in(core.shadow_bytes);
+    shadow.memory.set(held);
+    if (held != 0 && core.shadow_bytes > core.settings.shadow.total_budget_bytes)
+        uncover(core, c, Coverage::over_budget, c.bytes_received - c.unread.size());
 }
 
 void note_hindrance(Core& core, Connection& c, Hindrance hindrance) {
@@ -52,8 +66,10 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance) {
 
 bool abandon(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
-    if (c.coverage == Coverage::too_old || shadow.abandoned) return true;
-    shadow.abandoned = true;
+    if (c.coverage == Coverage::too_old || shadow.emptied) return true;
+    shadow.emptied = true;
+    shadow.alignment.reset();
+    shadow.unconfirmed.clear();
     c.unread.clear();
     c.out_of_order.reset();
     if (!shadow.from_primary.empty()) (void)shadow.from_primary.front_at(shadow.from_primary.highest());
@@ -61,21 +77,30 @@ bool abandon(Core& core, Connection& c) {
         c.send_queue.reset(c.snd_nxt);
         if (!c.ack_parked) c.parked_ack = max(c.snd_una, c.iss + 1);
     }
+    shadow.memory.set(0);
     shadow.hole_since = shadow.gap_since = never;
     c.life_at = core.now + core.settings.shadow.too_old_idle;
     core.arm(c);
     return !c.announced || core.tell_closed(c, CloseReason::uncovered);
 }
 
+void give_up(Core& core, Connection& c) {
+    c.shadow->abandoned = true;
+    c.life_at = core.now;
+    core.arm(c);
+}
+
 bool tracks_output(const Connection& c) {
+    if (c.is_silent() && c.shadow->abandoned) return false;
     return c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
-           c.coverage == Coverage::inferred || c.coverage == Coverage::hole;
+           c.coverage == Coverage::inferred || c.coverage == Coverage::hole ||
+           c.coverage == Coverage::diverged || c.coverage == Coverage::conflicting;
 }
 
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     if (!shadow.seeded) return;
-    if (c.state == State::time_wait || shadow.was_reset) {  // nothing is missing any more
+    if (c.state == State::time_wait) {  // nothing is missing any more
         shadow.hole_since = shadow.gap_since = never;
         return;
     }
@@ -93,9 +118,21 @@ void check_coverage(Core& core, Connection& c) {
     note(shadow.gap_since, shadow.gap_at, primary_nxt, proven_sent(c) > primary_nxt);
     list_incomplete(core, c);
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
-    if (!c.is_synchronized()) return;
-    c.life_at = first == never ? never : first + missing_grace(core);
+    if (!c.is_synchronized() || shadow.was_reset) return;
+    c.life_at = std::min(first == never ? never : first + missing_grace(core),
+                         alignment_deadline(core, c));
+    if (shadow.client_reset_waits)
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
     core.arm(c);
+}
+
+void conclude_missing(Core& core, Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    const Duration grace = missing_grace(core);
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
 }
 
 bool is_settled(const Connection& c) {
@@ -108,14 +145,23 @@ bool is_settled(const Connection& c) {
 void on_shadow_timer(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
     c.life_at = never;
+    if (is_abandoned(c) && c.coverage != Coverage::too_old && !shadow.emptied) return (void)abandon(core, c);
     if (c.state == State::time_wait || is_abandoned(c)) return core.finish(c, CloseReason::finished);
-    if (shadow.was_reset) return core.finish(c, CloseReason::reset_by_primary);
+    if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
+    conclude_missing(core, c);
+    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= core.settings.shadow.reset_grace) {
+        give_up_waiting_for_reset(core, c);
+        if (shadow.was_reset) return;
+    }
+    if (!advance_alignment(core, c)) return;
+    const Instant first = std::min(shadow.hole_since, shadow.gap_since);
     const Duration grace = missing_grace(core);
-    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
-        uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
-    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
-        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+    c.life_at = alignment_deadline(core, c);
+    if (first != never && first + grace > core.now) c.life_at = std::min(c.life_at, first + grace);
+    if (shadow.client_reset_waits)
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
+    core.arm(c);
 }
 
 }  // namespace understudy::stack::tcp

@@ -4,13 +4,43 @@
 namespace understudy::stack::tcp {
 namespace {
 
+// The client may still send bytes again that the primary has not acknowledged (rules.md 8).
+void keep_until_confirmed(const Core& core, Connection& c, wire::Bytes bytes) {
+    Shadow& shadow = *c.shadow;
+    const Seq end = c.rcv_nxt + static_cast<std::uint32_t>(bytes.size());
+    if (shadow.seeded && shadow.primary_ack >= end) return;
+    if (shadow.unconfirmed.empty()) shadow.unconfirmed_begin = c.rcv_nxt;
+    shadow.unconfirmed.push(bytes);
+    const std::uint32_t most = core.settings.shadow.lag_budget_bytes;
+    if (shadow.unconfirmed.size() <= most) return;
+    const std::uint32_t excess = shadow.unconfirmed.size() - most;
+    shadow.unconfirmed.pop(excess);
+    shadow.unconfirmed_begin += excess;
+}
+
+// A copy of what was delivered: the primary may have received the one or the other.
+void check_copy(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
+    const Shadow& shadow = *c.shadow;
+    const Seq known = shadow.unconfirmed_begin, known_end = known + shadow.unconfirmed.size();
+    const Seq from = max(begin, known);
+    const Seq to = min(begin + static_cast<std::uint32_t>(bytes.size()), known_end);
+    if (shadow.unconfirmed.empty() || from >= to) return;
+    const wire::Bytes copy = bytes.subspan(distance(begin, from), distance(from, to));
+    const std::size_t equal = shadow.unconfirmed.mismatch(distance(known, from), copy);
+    if (equal < copy.size())
+        uncover(core, c, Coverage::conflicting,
+                distance(c.irs + 1, from + static_cast<std::uint32_t>(equal)));
+}
+
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
+    note_request(core, c);
+    if (c.is_silent()) keep_until_confirmed(core, c, bytes);
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
     c.bytes_received += bytes.size();
     if (c.detached) return true;  // nobody reads
     std::size_t taken = 0;
-    if (c.announced && c.unread.empty()) {
+    if (c.announced && c.unread.empty() && !is_withheld(c)) {
         const ConnectionId id = c.id();
         taken = core.events.received(id, bytes);
         if (core.table.find(id) == nullptr) return false;
@@ -38,13 +68,22 @@ bool deliver_reassembled(Core& core, Connection& c) {
     return true;
 }
 
-void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
+// Copies from the mirror feed no D-SACK (rules.md 18), and what a client sent twice to the primary is told by
+// the primary.
+bool may_report(const Connection& c, const Segment& segment) {
+    return !c.is_silent() && segment.source == Source::service;
+}
+
+void keep_for_later(Core& core, Connection& c, Seq begin, wire::Bytes bytes, bool report) {
     if (c.out_of_order == nullptr) c.out_of_order = std::make_unique<Reassembly>();
-    if (const auto known = c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
+    if (!report) {
+        // Nothing is told of it.
+    } else if (const auto known =
+                   c.out_of_order->overlap(begin, begin + static_cast<std::uint32_t>(bytes.size())))
         note_duplicate(c, known->begin, known->end);
     const std::uint32_t limit = c.is_silent() ? core.settings.shadow.lag_budget_bytes : c.receive_limit;
-    if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit,
-                           core.settings.tcp.max_out_of_order_ranges)) {
+    const std::size_t ranges = c.is_silent() ? max_shadow_ranges : core.settings.tcp.max_out_of_order_ranges;
+    if (!keep_out_of_order(core, *c.out_of_order, begin, bytes, limit, ranges)) {
         if (c.out_of_order->empty()) c.out_of_order.reset();
         return;
     }
@@ -103,17 +142,18 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = bytes.first(distance(begin, end));
     }
     if (begin < c.rcv_nxt) {
-        note_duplicate(c, begin, min(end, c.rcv_nxt));
+        if (c.is_silent()) check_copy(core, c, begin, bytes);
+        if (may_report(c, segment)) note_duplicate(c, begin, min(end, c.rcv_nxt));
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;
     }
     if (!bytes.empty()) {
         if (begin == c.rcv_nxt) {
-            note_filled_twice(c, end);
+            if (may_report(c, segment)) note_filled_twice(c, end);
             if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
         } else {
-            keep_for_later(core, c, begin, bytes);
+            keep_for_later(core, c, begin, bytes, may_report(c, segment));
         }
     }
     return take_fin(core, c) ? offer_unread(core, c) : true;
@@ -123,14 +163,14 @@ bool offer_unread(Core& core, Connection& c) {
     if (!c.announced) return true;
     take_fin(core, c);
     const ConnectionId id = c.id();
-    while (!c.unread.empty()) {
-        const wire::Bytes piece = c.unread.view(0, c.unread.size())[0];
+    while (const std::uint32_t count = readable(c)) {
+        const wire::Bytes piece = c.unread.view(0, count)[0];
         const std::size_t taken = core.events.received(id, piece);
         if (core.table.find(id) == nullptr) return false;
         c.unread.pop(static_cast<std::uint32_t>(taken));
         if (taken < piece.size()) return true;
     }
-    if (c.peer_fin_taken && !c.peer_close_told) {
+    if (c.peer_fin_taken && !c.peer_close_told && c.unread.empty()) {
         c.peer_close_told = true;
         core.events.peer_closed(id);
         if (core.table.find(id) == nullptr) return false;

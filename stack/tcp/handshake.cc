@@ -69,14 +69,20 @@ void begin_synchronized(Core& core, Connection& c, const Segment& segment) {
 
 }  // namespace
 
-bool is_possible_peer(const IpAddress& address) {
-    if (address.is_v4()) {  // not 0/8, 127/8 (RFC 1122 3.2.1.3), 224/3
-        const std::uint32_t first = address.v4() >> 24;
-        return first != 0 && first != 127 && first < 224;
-    }
+bool is_loopback(const IpAddress& address) {
+    if (address.is_v4()) return address.v4() >> 24 == 127;
     IpAddress loopback;
     loopback.octets[15] = 1;
-    return address.octets[0] != 0xff && address != IpAddress{} && address != loopback;
+    return address == loopback;
+}
+
+bool is_possible_peer(const IpAddress& address) {
+    if (is_loopback(address)) return false;
+    if (address.is_v4()) {  // not 0/8 (RFC 1122 3.2.1.3), 224/3
+        const std::uint32_t first = address.v4() >> 24;
+        return first != 0 && first < 224;
+    }
+    return address.octets[0] != 0xff && address != IpAddress{};
 }
 
 void negotiate(Core& core, Connection& c, const wire::TcpOptions& peer) {

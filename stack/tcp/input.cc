@@ -83,6 +83,25 @@ void on_unexpected_syn(Core& core, Connection& c, const Segment& segment) {
     challenge_ack(core, c, segment);  // RFC 5961 4.2
 }
 
+// The client had accepted a SYN/ACK of the primary that the mirror did not show (rules.md 25): its number is
+// the one before the client's acknowledgement, and what it negotiated is not known (rules.md 4).
+void adopt_primarys_handshake(Core& core, Connection& c, const Segment& segment) {
+    constexpr std::uint32_t ticks_beyond_cookie = 64;  // its low six bits may carry options (rules.md 11)
+    const wire::TcpOptions& options = segment.header.options;
+    c.iss = segment.ack() - 1;
+    c.snd_nxt = c.snd_max = segment.ack();
+    c.send_queue.reset(c.snd_nxt);
+    c.snd_scale = 0;
+    c.sack = false;
+    c.timestamps = options.timestamps_present;
+    if (c.timestamps) {
+        // The client throws away what is older than the primary's clock.
+        c.ts_offset += options.tsecr + ticks_beyond_cookie - tsval_now(core, c);
+        c.ts_first_own = tsval_now(core, c);
+    }
+    ++core.counters.connections_inferred;
+}
+
 // Fifth, SYN-RECEIVED: the handshake's last acknowledgement. False when the segment is done with.
 bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
     if (!(segment.ack() > c.snd_una && segment.ack() <= c.snd_nxt)) {
@@ -91,11 +110,26 @@ bool complete_handshake(Core& core, Connection& c, const Segment& segment) {
             send_reset_for(core, segment);
             return false;
         }
-        // The primary had answered the SYN with a number that the mirror did not show (rules.md 25).
-        c.iss = segment.ack() - 1;
-        c.snd_nxt = c.snd_max = segment.ack();
-        c.send_queue.reset(c.snd_nxt);
-        ++core.counters.connections_inferred;
+        // Of the primary's number only that is known which the client has received since: beside a known one,
+        // it is an answer that the mirror did not show.
+        if (!c.own_isn) {
+            if (segment.ack() <= c.snd_una) {
+                ++core.counters.drop_bad_ack;
+                return false;
+            }
+            Segment as_known = segment;  // what is ahead is parked once the connection is established
+            as_known.header.ack = c.snd_nxt;
+            return establish_passive(core, c, as_known);
+        }
+        if (segment.seq() != c.irs + 1) {
+            // The primary has taken bytes of the client, and may have answered them.
+            ++core.counters.connections_contradicted;
+            if (!c.ack_parked || segment.ack() > c.parked_ack) c.parked_ack = segment.ack();
+            c.ack_parked = true;
+            refuse(core, c);
+            return false;
+        }
+        adopt_primarys_handshake(core, c, segment);
     }
     return establish_passive(core, c, segment);
 }
@@ -166,9 +200,15 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
                                         segment.has(TcpFlags::syn) && segment.has(TcpFlags::ack) &&
                                         !segment.has(TcpFlags::rst) && segment.seq() == c.irs;
     if (c.state == State::syn_received && repeats_handshake(core, c, segment)) return;
+    const ConnectionId id = c.id();
+    if (!is_mirrored(segment)) note_client_numbers(core, c, segment);
     if (c.state == State::time_wait && segment.has(TcpFlags::syn) && !segment.has(TcpFlags::rst))
         return on_unexpected_syn(core, c, segment);
-    if (!is_acceptable(c, segment)) return on_unacceptable(core, c, segment);
+    if (!is_acceptable(c, segment)) {
+        on_unacceptable(core, c, segment);
+        if (core.table.find(id) != nullptr) judge_client_numbers(core, c);
+        return;
+    }
     if (segment.has(TcpFlags::rst)) return on_reset(core, c, segment);
     if (segment.has(TcpFlags::syn) && !completes_simultaneous) return on_unexpected_syn(core, c, segment);
     if (!segment.has(TcpFlags::ack)) {
@@ -183,7 +223,6 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
         return challenge_ack(core, c, segment);
     }
 
-    const ConnectionId id = c.id();
     const Seq before = c.rcv_nxt;
     const std::uint32_t waiting = c.unread.size();
     const bool had_gap = c.out_of_order != nullptr;
@@ -195,7 +234,6 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
     if (!is_mirrored(segment)) c.peer_link = segment.link_source;
     release_acked(core, c);
     if (core.table.find(id) == nullptr) return;
-    if (!is_mirrored(segment)) c.verified = true;
     if (refuses_data(c, segment)) {
         ++core.counters.drop_data_after_close;
         send_reset_for(core, segment);
@@ -204,8 +242,22 @@ void synchronized_input(Core& core, Connection& c, const Segment& segment) {
     if (!take_payload(core, c, segment, c.rcv_edge)) return;
     acknowledge(core, c, segment, c.rcv_nxt != before, had_gap);
     if (c.rcv_nxt != before && c.unread.size() <= waiting) note_input_read(core, c);
+    judge_client_numbers(core, c);
     core.mark_dirty(c);
     if (!finish_if_done(core, c)) return;
+}
+
+// A copy from the mirror, after the promotion, counts for what it brings alone: bytes that are missing, or an
+// acknowledgement that is ahead (rules.md 18).
+bool brings_something(const Connection& c, const Segment& segment) {
+    if (segment.has(TcpFlags::rst)) return true;
+    if (segment.has(TcpFlags::syn)) return false;
+    if (c.state == State::syn_received || segment.ack() > c.snd_una) return true;
+    if (segment.length() == 0 || segment.end() <= c.rcv_nxt) return false;
+    const Seq begin = max(segment.seq(), c.rcv_nxt);
+    const auto held =
+        c.out_of_order == nullptr ? std::nullopt : c.out_of_order->overlap(begin, segment.end());
+    return !held || held->begin > begin || held->end < segment.end();
 }
 
 }  // namespace
@@ -230,10 +282,10 @@ void master_input(Core& core, Connection* c, const Segment& segment) {
         }
         return;
     }
-    // Once a connection's frames reach the service port, their mirrored copies bring nothing (rules.md 18).
+    if (c->refused) return refused_input(core, *c, segment);
     if (!is_mirrored(segment)) {
         c->service_seen = true;
-    } else if (c->service_seen) {
+    } else if (!c->promoted || !brings_something(*c, segment)) {
         ++core.counters.drop_tap_after_promotion;
         return;
     }

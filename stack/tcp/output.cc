@@ -23,11 +23,10 @@ bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkA
     if (segment.empty()) return false;
     wire::write_tcp(segment, header);
     if (payload_length != 0) queue->copy(payload_at, segment.subspan(tcp_length));
-    const std::uint64_t pseudo = wire::pseudo_header_sum(local.address, remote.address,
-                                                         static_cast<std::uint8_t>(wire::IpProtocol::tcp),
-                                                         static_cast<std::uint32_t>(segment.size()));
     wire::store16(segment.data() + wire::tcp_checksum_offset,
-                  wire::checksum_finish(wire::checksum_add(segment, pseudo)));
+                  wire::transport_checksum(segment, local.address, remote.address,
+                                           static_cast<std::uint8_t>(wire::IpProtocol::tcp),
+                                           core.settings.transport_checksums));
     core.gate.commit();
     ++core.counters.tcp_segments_sent;
     return true;
@@ -201,6 +200,10 @@ void send_allowed(Core& core, Connection& c) {
             break;
         }
         if (!next.fin && !worth_sending(c, next.length, next.queued)) break;
+        if (!may_send_paced(core, c)) {
+            limited = true;
+            break;
+        }
         const std::uint32_t allowed =
             (c.congestion.cwnd > pipe ? c.congestion.cwnd - pipe : 1) * segment_room(c);
         const bool continued =
@@ -215,6 +218,7 @@ void send_allowed(Core& core, Connection& c) {
             restart_retransmission(core, c);  // no buffer: the timer tries again
             break;
         }
+        note_paced(core, c);
         sent_any = true;
     }
     Recovery* const r = c.recovery.get();
@@ -224,7 +228,8 @@ void send_allowed(Core& core, Connection& c) {
     }
     c.push_once = c.more_waits = false;
     // A closed window is probed for ever (RFC 9293 3.8.6.1).
-    const bool stuck = (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
+    const bool waits = c.resumption() != nullptr && c.resumption()->wake_at != never;
+    const bool stuck = !waits && (r == nullptr || r->sent.empty()) && c.snd_nxt < c.send_queue.end();
     if (stuck && c.retransmit_at == never) schedule_window_probe(core, c);
 }
 
@@ -266,7 +271,7 @@ std::uint32_t segment_room(const Connection& c) {
 }
 
 void output(Core& core, Connection& c) {
-    if (!c.is_synchronized()) return;
+    if (!c.is_synchronized() || c.doomed || c.refused) return;  // what differs is not sent: a RST follows
     if (c.state != State::time_wait) send_allowed(core, c);
     if (c.ack_now) send_ack(core, c);
     if (c.ack_at != never) core.arm(c);
@@ -325,7 +330,8 @@ void resend_lost(Core& core, Connection& c, Recovery& r) {
             run = 0;
             continue;
         }
-        if (r.in_flight() >= c.congestion.cwnd) break;
+        if (r.in_flight() >= c.congestion.cwnd || !may_send_paced(core, c)) break;
+        note_paced(core, c);
         // What left in one burst and leaves in one again ends with a push, as it did.
         run = segment.joins ? run + 1 : 1;
         const bool goes_on = i + 1 < r.sent.size() && r.sent[i + 1].joins && r.sent[i + 1].lost &&

@@ -6,19 +6,32 @@
 namespace understudy::stack::tcp {
 namespace {
 
-bool can_be_carried_on(const Core& core, const Connection& c) {
+// As configured; but beyond the primary's FIN nothing can be sent.
+bool keeps_difference(Core& core, const Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    return c.coverage == Coverage::diverged && !shadow.abandoned &&
+           policy_of(core, c) == DivergencePolicy::keep &&
+           !(shadow.has_primary_fin && c.send_queue.app_nxt() > shadow.primary_fin);
+}
+
+bool can_be_carried_on(Core& core, const Connection& c) {
     const Shadow& shadow = *c.shadow;
     // Within the grace time a hole may still be reordering; at this moment it is a hole all the same.
-    if (shadow.hole_since != never || shadow.gap_since != never) return false;
-    return c.coverage == Coverage::covered ||
+    if (shadow.hole_since != never || shadow.gap_since != never || is_in_doubt(c) || is_beyond_handshake(c))
+        return false;
+    if (keeps_difference(core, c)) return true;
+    return c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
            (c.coverage == Coverage::inferred && core.settings.shadow.cover_inferred);
 }
 
 Promoted reset(Core& core, Connection& c) {
-    // The acknowledgement of the client's latest segment is what it accepts (RFC 5961 3.2, rules.md 24).
-    send_reset(core, c, c.ack_parked || is_abandoned(c) ? c.parked_ack : c.snd_una);
+    if (c.coverage == Coverage::diverged && policy_of(core, c) == DivergencePolicy::uncover) {
+        ++core.counters.connections_left_at_promotion;
+        core.finish(c, CloseReason::uncovered);
+        return Promoted::left;
+    }
     ++core.counters.connections_reset_at_promotion;
-    core.finish(c, CloseReason::uncovered);
+    refuse(core, c);
     return Promoted::reset;
 }
 
@@ -43,6 +56,7 @@ void continue_segment_size(const Core& core, Connection& c, const Shadow& shadow
 Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
     const Endpoint local = core.local_of(c), remote = core.remote_of(c);
     if (!shadow.seeded) {
+        c.own_isn = true;
         wire::TcpOptions syn;
         syn.mss = shadow.syn.mss;
         syn.window_scale_present = shadow.syn.window_scale_present;
@@ -68,7 +82,14 @@ Promoted complete_handshake(Core& core, Connection& c, const Shadow& shadow) {
     c.rtt = RttEstimator(core.settings.tcp.rto_initial);
     ++core.counters.handshakes_completed;
     send_handshake(core, c);
+    begin_verification(core, c);
     return Promoted::half_open;
+}
+
+// Whether the client has told that it holds [begin, end).
+bool is_reported(const Shadow& shadow, Seq begin, Seq end) {
+    return std::any_of(shadow.sacked.begin(), shadow.sacked.end(),
+                       [&](const wire::SeqRange& range) { return range.begin <= begin && end <= range.end; });
 }
 
 void resume_output(Core& core, Connection& c, const Shadow& shadow) {
@@ -81,23 +102,31 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
         c.fin_seq = c.send_queue.end();
     }
     const std::uint32_t room = std::max(segment_room(c), 1u);
+    const std::uint32_t initial = core.settings.tcp.initial_window_segments;
+    const bool warm = core.settings.shadow.warm_start;
+    const std::uint32_t flight = (std::max(shadow.flight, shadow.previous_flight) + room - 1) / room;
     c.congestion = CongestionState{};
-    c.congestion.cwnd =
-        std::max(core.settings.tcp.initial_window_segments, (shadow.max_flight + room - 1) / room);
+    c.congestion.cwnd = warm ? std::max(initial, flight) : initial;
+    // It had found what the path takes, or was about to: slow start would double it once more.
+    if (c.congestion.cwnd > initial) c.congestion.ssthresh = c.congestion.cwnd;
     c.progress_at = core.now;
     c.retransmit_at = never;
     c.snd_nxt = c.snd_max;
-    if (c.snd_una == c.snd_nxt) return;
+    if (c.snd_una == c.snd_nxt) return begin_pacing(core, c, initial);
     // What the primary sent and the client has not acknowledged goes out again at once, as the primary sent
     // it.
     Recovery& r = core.recovery_of(c);
     for (Seq at = c.snd_una; at < c.snd_nxt;) {
         const Seq end = at + std::min(room, distance(at, c.snd_nxt));
         r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
-        r.sent.mark_lost(r.sent.size() - 1);
+        if (is_reported(shadow, at, end))
+            r.sent.mark_sacked(r.sent.size() - 1);
+        else
+            r.sent.mark_lost(r.sent.size() - 1);
         at = end;
     }
-    c.congestion.cwnd = std::max(c.congestion.cwnd, r.sent.size());
+    if (warm) c.congestion.cwnd = std::max(c.congestion.cwnd, r.sent.size());
+    begin_pacing(core, c, initial);
     r.state = RecoveryState::loss;
     r.high_seq = c.snd_nxt;
     resend_lost(core, c, r);
@@ -107,11 +136,13 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
 
 Promoted promote_connection(Core& core, Connection& c) {
     if (c.shadow->was_reset) {
-        core.finish(c, CloseReason::reset_by_primary);
+        core.finish(c, c.shadow->reset_reason);
         return Promoted::ended;
     }
     const bool half_open = c.state == State::syn_received;
-    if (is_abandoned(c) || (!half_open && !can_be_carried_on(core, c))) return reset(core, c);
+    if (is_abandoned(c) || !can_be_carried_on(core, c)) return reset(core, c);
+    c.keeps_difference = keeps_difference(core, c);
+    const bool withheld = is_withheld(c);
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on
     c.promoted = true;
     c.life_at = never;
@@ -134,9 +165,13 @@ Promoted promote_connection(Core& core, Connection& c) {
     // Data carries the acknowledgement of all that the mirror showed; without any, it goes alone. The probe
     // asks the client for its own numbers (rules.md 23).
     c.ack_now = true;
+    if (c.out_of_order != nullptr) send_ack(core, c);  // with what came behind a gap: data carries no SACK
     resume_output(core, c, *shadow);
     output(core, c);
     send_probe(core, c);
+    begin_verification(core, c);
+    kick_client(core, c, *shadow);
+    if (withheld) (void)offer_unread(core, c);  // nothing is aligned any more
     return Promoted::carried_on;
 }
 

@@ -56,7 +56,10 @@ class Collector {
 }  // namespace
 
 Seq proven_sent(const Connection& c) {
-    return c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
+    const Shadow& shadow = *c.shadow;
+    const Seq seen = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
+    const bool is_reset = shadow.was_reset && shadow.reset_reason == CloseReason::reset_by_primary;
+    return is_reset ? max(seen, shadow.primary_reset) : seen;
 }
 
 void list_incomplete(Core& core, Connection& c) {
@@ -111,13 +114,7 @@ bool repair(Core& core, const RepairBytes& answer) {
         follow_primary(core, c, segment, FollowedAs::repair);
         return true;
     }
-    if (!take_payload(core, c, segment, c.shadow->primary_ack)) return true;
-    if (is_abandoned(c)) {
-        (void)abandon(core, c);
-        return true;
-    }
-    check_coverage(core, c);
-    (void)finish_if_done(core, c);
+    follow_client(core, c, segment, c.shadow->primary_ack);
     return true;
 }
 

@@ -1,5 +1,6 @@
 // Mirrored segments of a client: the shadow receives as the primary does (design.md 4).
 #include <algorithm>
+#include <span>
 
 #include "stack/tcp/core.hh"
 
@@ -89,16 +90,23 @@ void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
     core.arm(*c);
 }
 
-void on_client_reset(Core& core, Connection& c, const Segment& segment) {
-    const bool is_exact = segment.seq() == c.rcv_nxt ||
-                          (c.out_of_order != nullptr && segment.seq() == c.out_of_order->highest());
-    if (!is_exact) {
-        ++core.counters.drop_bad_reset;
-        return;
+// What the client holds beyond its acknowledgement: after a promotion it is not sent again. Without room for
+// more ranges the latest report stands alone, as it would with a sender that has just begun.
+void note_sack_blocks(Connection& c, const Segment& segment) {
+    constexpr std::size_t most_ranges = 32;
+    std::vector<wire::SeqRange>& known = c.shadow->sacked;
+    std::erase_if(known, [&c](const wire::SeqRange& range) { return range.end <= c.snd_una; });
+    const auto blocks = std::span(segment.header.options.sack).first(segment.header.options.sack_count);
+    for (wire::SeqRange block : blocks) {
+        if (block.begin >= block.end || block.begin < segment.ack() || block.end > c.snd_nxt) continue;
+        std::erase_if(known, [&block](const wire::SeqRange& range) {
+            if (range.end < block.begin || range.begin > block.end) return false;
+            block = {min(block.begin, range.begin), max(block.end, range.end)};
+            return true;
+        });
+        if (known.size() == most_ranges) known.clear();
+        known.push_back(block);
     }
-    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_peer);
-    linger_after_reset(core, c);
-    if (c.announced) (void)core.tell_closed(c, CloseReason::reset_by_peer);
 }
 
 void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
@@ -106,6 +114,8 @@ void note_acknowledgement(Core& core, Connection& c, const Segment& segment) {
     if (!c.ack_parked || segment.ack() > c.parked_ack) c.parked_ack = segment.ack();
     c.ack_parked = true;
     update_send_window(c, segment);
+    if (c.sack && (segment.header.options.sack_count != 0 || !c.shadow->sacked.empty()))
+        note_sack_blocks(c, segment);
     if (c.shadow->seeded && c.parked_ack > c.snd_nxt) ++core.counters.client_acks_parked;
 }
 
@@ -148,10 +158,21 @@ bool establish_shadow(Core& core, Connection& c) {
     return core.table.find(id) != nullptr && offer_unread(core, c);
 }
 
+void follow_client(Core& core, Connection& c, const Segment& segment, Seq edge) {
+    if (!take_payload(core, c, segment, edge)) return;
+    charge_memory(core, c);
+    if (is_abandoned(c)) return (void)abandon(core, c);
+    apply_client_reset(core, c);
+    if (!advance_alignment(core, c)) return;
+    check_coverage(core, c);
+    (void)finish_if_done(core, c);
+}
+
 void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) return on_client_syn(core, c, segment);
     if (c == nullptr || is_abandoned(*c)) return on_uncontinued(core, c, segment);
     if (segment.has(TcpFlags::rst)) return on_client_reset(core, *c, segment);
+    (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
     if (are_far_apart(segment.seq(), c->rcv_nxt)) {
         ++core.counters.drop_out_of_window;
@@ -163,11 +184,9 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
     if (c->shadow->seeded) {
         if (!c->is_synchronized() && c->parked_ack > c->iss && !establish_shadow(core, *c)) return;
         if (!apply_client_acks(core, *c)) return;
+        note_flight(*c);
     }
-    if (!take_payload(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes)) return;
-    if (is_abandoned(*c)) return (void)abandon(core, *c);
-    check_coverage(core, *c);
-    if (!finish_if_done(core, *c)) return;
+    follow_client(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes);
 }
 
 }  // namespace understudy::stack::tcp

@@ -8,8 +8,6 @@ namespace {
 
 using wire::TcpFlags;
 
-constexpr std::size_t max_waiting_ranges = 256;
-
 // What the client's SYN said, as far as it was seen.
 void apply_client_options(const Core& core, Connection& c) {
     const Shadow::ClientSyn& syn = c.shadow->syn;
@@ -47,7 +45,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     shadow.seeded = true;
     c.iss = segment.seq();
     c.snd_una = c.iss;
-    c.snd_nxt = c.snd_max = c.iss + 1;
+    c.snd_nxt = c.snd_max = shadow.round_end = c.iss + 1;
     c.send_queue.reset(c.iss + 1);
     c.timestamps = options.timestamps_present;
     c.sack = options.sack_permitted;
@@ -60,6 +58,7 @@ void seed(Core& core, Connection& c, const Segment& segment) {
     c.ttl = segment.ttl;
     c.rtt = RttEstimator(tcp.rto_initial);
     c.congestion.cwnd = tcp.initial_window_segments;
+    begin_alignment(core, c);
     shadow.primary_mss = options.mss;
     shadow.primary_ack = segment.ack();
     if (c.timestamps) shadow.clock.begin(options.tsval, core.now);
@@ -89,6 +88,63 @@ Connection* begin_from_syn_ack(Core& core, const Segment& segment, const Shadow:
     c->life_at = core.now + core.settings.shadow.half_open_timeout;
     core.arm(*c);
     return c;
+}
+
+void compare(Core& core, Connection& c, wire::Bytes bytes) {
+    if (c.announced) core.events.primary_sent(c.id(), bytes);
+    const SendQueue::Written written = c.send_queue.write_primary(bytes);
+    note_comparison(core, c, written);
+    if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
+        note_end_difference(core, c, c.send_queue.app_nxt());
+}
+
+void take_reordered(Core& core, Connection& c) {
+    Reassembly& waiting = c.shadow->from_primary;
+    for (auto more = waiting.front_at(c.send_queue.primary_nxt()); !more.empty();
+         more = waiting.front_at(c.send_queue.primary_nxt())) {
+        compare(core, c, more);
+        waiting.pop_front();
+    }
+}
+
+// The primary's FIN, once all before it was seen.
+void take_primary_fin(Core& core, Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    if (!shadow.has_primary_fin || c.send_queue.primary_nxt() != shadow.primary_fin) return;
+    if (c.send_queue.app_nxt() > shadow.primary_fin) note_end_difference(core, c, shadow.primary_fin);
+    on_fin_sent(core, c);
+}
+
+// What overtook the SYN/ACK. False when the connection is gone.
+bool take_waiting_output(Core& core, Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (!shadow.from_primary.empty() && are_far_apart(shadow.from_primary.highest(), c.iss)) {
+        (void)shadow.from_primary.front_at(shadow.from_primary.highest());  // of another conversation
+        shadow.has_primary_fin = false;
+    }
+    if (shadow.from_primary.empty() && !shadow.has_primary_fin) return true;
+    // The primary sends data only on an established connection.
+    if (!establish_shadow(core, c)) return false;
+    if (!shadow.from_primary.empty()) c.snd_nxt = max(c.snd_nxt, shadow.from_primary.highest());
+    if (shadow.has_primary_fin) c.snd_nxt = max(c.snd_nxt, shadow.primary_fin + 1);
+    if (tracks_output(c)) take_reordered(core, c);
+    take_primary_fin(core, c);
+    return apply_client_acks(core, c);
+}
+
+// Segments of the primary that overtook its SYN/ACK on the mirror wait for it.
+void keep_for_seed(Core& core, Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    if (segment.length() == 0 || segment.has(TcpFlags::rst)) return;
+    if (!shadow.from_primary.empty() && are_far_apart(segment.seq(), shadow.from_primary.highest())) return;
+    ++core.counters.mirror_reordered;
+    if (segment.has(TcpFlags::fin)) {
+        shadow.has_primary_fin = true;
+        shadow.primary_fin = segment.seq() + static_cast<std::uint32_t>(segment.payload.size());
+    }
+    if (!segment.payload.empty())
+        (void)keep_out_of_order(core, shadow.from_primary, segment.seq(), segment.payload,
+                                core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
 }
 
 // Whether a SYN/ACK acknowledges the SYN, or the SYN and data that it carried (RFC 7413).
@@ -131,14 +187,16 @@ void on_syn_ack(Core& core, Connection* c, const Segment& segment) {
     if (c->ack_parked && c->parked_ack > c->iss) {
         if (!establish_shadow(core, *c) || !apply_client_acks(core, *c)) return;
     }
+    if (!take_waiting_output(core, *c)) return;
     check_coverage(core, *c);
 }
 
-void on_primary_reset(Core& core, Connection& c) {
-    if (c.state == State::time_wait) return;  // a straggler was answered; ours may still be on the way
-    if (!c.is_synchronized()) return core.finish(c, CloseReason::reset_by_primary);
-    linger_after_reset(core, c);
-    (void)finish_if_done(core, c);
+void forget_confirmed(Shadow& shadow) {
+    if (shadow.unconfirmed.empty() || shadow.primary_ack <= shadow.unconfirmed_begin) return;
+    const std::uint32_t count =
+        std::min(distance(shadow.unconfirmed_begin, shadow.primary_ack), shadow.unconfirmed.size());
+    shadow.unconfirmed.pop(count);
+    shadow.unconfirmed_begin += count;
 }
 
 // A sender pushes at the end of what it has: a segment that does not was cut by the MSS at work. Larger ones
@@ -164,16 +222,10 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
     note_segment_size(c, segment);
     if (!segment.has(TcpFlags::ack)) return;
     shadow.primary_ack = max(shadow.primary_ack, segment.ack());
+    forget_confirmed(shadow);
     const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
     c.rcv_edge = max(c.rcv_edge, segment.ack() + window);
     c.receive_limit = std::max(c.receive_limit, window);
-}
-
-void compare(Core& core, Connection& c, wire::Bytes bytes) {
-    const SendQueue::Written written = c.send_queue.write_primary(bytes);
-    if (written.differs_at) uncover(core, c, Coverage::diverged, distance(c.iss + 1, *written.differs_at));
-    if (c.send_shut && c.send_queue.primary_nxt() > c.send_queue.app_nxt())
-        uncover(core, c, Coverage::diverged, distance(c.iss + 1, c.send_queue.app_nxt()));
 }
 
 void take_primary_bytes(Core& core, Connection& c, const Segment& segment, FollowedAs as) {
@@ -198,6 +250,12 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment, Follo
         ++core.counters.tcp_duplicate_segments;
         return;
     }
+    // The client acknowledges whole segments: what it had acknowledged before the mirror showed it came in
+    // another segment than one that reaches beyond the acknowledgement. Larger ones were put together by an
+    // offloading host, and a repair has no segments.
+    if (as == FollowedAs::seen && c.ack_parked && c.parked_ack > max(begin, next) && c.parked_ack < end &&
+        bytes.size() <= c.mss)
+        uncover(core, c, Coverage::uncompared, distance(c.iss + 1, next));
     if (begin < next) {
         bytes = bytes.subspan(distance(begin, next));
         begin = next;
@@ -205,18 +263,17 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment, Follo
     if (begin > next) {
         ++core.counters.mirror_reordered;
         (void)keep_out_of_order(core, shadow.from_primary, begin, bytes,
-                                core.settings.shadow.lag_budget_bytes, max_waiting_ranges);
+                                core.settings.shadow.lag_budget_bytes, max_shadow_ranges);
         return;
     }
     core.watch.primary_answered();
     compare(core, c, bytes);
-    for (auto more = shadow.from_primary.front_at(c.send_queue.primary_nxt()); !more.empty();
-         more = shadow.from_primary.front_at(c.send_queue.primary_nxt())) {
-        compare(core, c, more);
-        shadow.from_primary.pop_front();
-    }
+    take_reordered(core, c);
     if (c.send_queue.bytes() > core.settings.shadow.lag_budget_bytes + core.settings.tcp.send_buffer_bytes) {
-        uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
+        if (c.coverage == Coverage::diverged)
+            c.shadow->abandoned = true;
+        else
+            uncover(core, c, Coverage::over_budget, distance(c.iss + 1, c.send_queue.app_nxt()));
     }
 }
 
@@ -224,18 +281,24 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment, Follo
 
 void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as) {
     if (tracks_output(c)) take_primary_bytes(core, c, segment, as);
+    charge_memory(core, c);
     if (is_abandoned(c)) return (void)abandon(core, c);
-    Shadow& shadow = *c.shadow;
-    shadow.max_flight =
-        std::max(shadow.max_flight, c.snd_nxt > c.snd_una ? distance(c.snd_una, c.snd_nxt) : 0u);
-    if (shadow.has_primary_fin && c.send_queue.primary_nxt() == shadow.primary_fin) {
-        if (c.send_queue.app_nxt() > shadow.primary_fin)
-            uncover(core, c, Coverage::diverged, distance(c.iss + 1, shadow.primary_fin));
-        on_fin_sent(core, c);
-    }
+    note_flight(c);
+    take_primary_fin(core, c);
     if (!apply_client_acks(core, c)) return;
+    if (!advance_alignment(core, c)) return;
     check_coverage(core, c);
     (void)finish_if_done(core, c);
+}
+
+void note_flight(Connection& c) {
+    Shadow& shadow = *c.shadow;
+    if (c.snd_una >= shadow.round_end) {
+        shadow.previous_flight = shadow.flight;
+        shadow.flight = 0;
+        shadow.round_end = c.snd_nxt;
+    }
+    if (c.snd_nxt > c.snd_una) shadow.flight = std::max(shadow.flight, distance(c.snd_una, c.snd_nxt));
 }
 
 void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
@@ -254,14 +317,17 @@ void complete_seed(Core& core, Connection& c, const Shadow::ClientSyn& syn) {
 }
 
 void shadow_primary_input(Core& core, Connection* c, const Segment& segment) {
+    core.primary_seen_at = core.now;
     if (segment.has(TcpFlags::syn)) {
         if (segment.has(TcpFlags::ack)) on_syn_ack(core, c, segment);
         return;
     }
     if (c == nullptr) return;  // an older connection is recorded from its client's side
-    if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c);
+    if (segment.has(TcpFlags::rst)) return on_primary_reset(core, *c, segment);
+    (void)disprove_reset(core, *c, segment);
     if (has_ended(*c)) return;
-    if (is_abandoned(*c) || !c->shadow->seeded) return;
+    if (is_abandoned(*c)) return;
+    if (!c->shadow->seeded) return keep_for_seed(core, *c, segment);
     if (are_far_apart(segment.seq(), c->send_queue.primary_nxt())) {
         ++core.counters.drop_out_of_window;
         return;

@@ -67,6 +67,7 @@ bool on_transmit_timer(Core& core, Connection& c) {
 
 // TIME-WAIT is over, or the connection was found to differ after promotion.
 void on_end_of_life(Core& core, Connection& c) {
+    if (c.refused) return on_refused_timer(core, c);
     if (c.detached && c.state == State::fin_wait_2) return core.finish(c, CloseReason::finished);
     if (c.state != State::time_wait && !c.doomed) return (void)on_keepalive_timer(core, c);
     if (c.doomed) {
@@ -92,6 +93,10 @@ void on_timer(Core& core, Connection& c) {
         const ConnectionId id = c.id();
         on_end_of_life(core, c);
         if (core.table.find(id) == nullptr) return;
+    }
+    if (c.resumption() != nullptr) {
+        if (!on_verification_timer(core, c)) return;
+        resume_pacing(core, c);
     }
     if (c.ack_at <= core.now) {
         on_ack_timer(core, c);

@@ -13,6 +13,7 @@ enum class Sum : std::uint8_t { right, wrong, unfilled, missing };
 Sum judge_checksum(const IpPacket& packet, wire::Bytes datagram, std::uint16_t field) {
     // RFC 768: zero means that the sender computed none. RFC 8200 8.1: not over IPv6.
     if (field == 0) return packet.header.source.is_v4() ? Sum::right : Sum::missing;
+    if (packet.transport_checked) return Sum::right;
     const std::uint64_t pseudo = wire::pseudo_header_sum(packet.header.source, packet.header.destination,
                                                          static_cast<std::uint8_t>(wire::IpProtocol::udp),
                                                          static_cast<std::uint32_t>(datagram.size()));

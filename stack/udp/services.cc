@@ -148,9 +148,9 @@ bool Services::transmit(const Flow& flow, wire::Bytes bytes) {
     const auto length = static_cast<std::uint16_t>(datagram.size());
     wire::write_udp(datagram, {flow.local.port, flow.remote.port, length, 0});
     std::copy(bytes.begin(), bytes.end(), datagram.subspan(wire::udp_header_length).begin());
-    const std::uint64_t pseudo = wire::pseudo_header_sum(
-        flow.local.address, flow.remote.address, static_cast<std::uint8_t>(wire::IpProtocol::udp), length);
-    const std::uint16_t sum = wire::checksum_finish(wire::checksum_add(datagram, pseudo));
+    const std::uint16_t sum = wire::transport_checksum(datagram, flow.local.address, flow.remote.address,
+                                                       static_cast<std::uint8_t>(wire::IpProtocol::udp),
+                                                       core_.settings.transport_checksums);
     // RFC 768: zero would mean that there is none.
     wire::store16(datagram.data() + wire::udp_checksum_offset, sum == 0 ? 0xffff : sum);
     core_.gate.commit();

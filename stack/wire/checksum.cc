@@ -50,4 +50,12 @@ std::uint64_t pseudo_header_sum(const IpAddress& source, const IpAddress& destin
     return checksum_add(std::as_bytes(std::span(destination.octets)), sum);
 }
 
+std::uint16_t transport_checksum(Bytes segment, const IpAddress& source, const IpAddress& destination,
+                                 std::uint8_t protocol, Summing summing) {
+    const std::uint64_t pseudo =
+        pseudo_header_sum(source, destination, protocol, static_cast<std::uint32_t>(segment.size()));
+    if (summing == Summing::port) return checksum_fold(pseudo);
+    return checksum_finish(checksum_add(segment, pseudo));
+}
+
 }  // namespace understudy::stack::wire

@@ -28,4 +28,13 @@ inline std::uint16_t checksum_finish(std::uint64_t sum) {
 std::uint64_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol,
                                 std::uint32_t segment_length);
 
+// Who fills in the checksums of what is sent.
+enum class Summing : std::uint8_t {
+    here,
+    port,  // the field gets the folded sum of the pseudo-header, to which the port adds the rest
+};
+// The value for the checksum field of a TCP segment or UDP datagram, where it holds zero now.
+std::uint16_t transport_checksum(Bytes segment, const IpAddress& source, const IpAddress& destination,
+                                 std::uint8_t protocol, Summing summing);
+
 }  // namespace understudy::stack::wire

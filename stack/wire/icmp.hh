@@ -13,6 +13,7 @@ inline constexpr std::uint8_t icmp_unreachable = 3;
 inline constexpr std::uint8_t icmp_time_exceeded = 11;
 inline constexpr std::uint8_t icmp_parameter_problem = 12;
 // Codes of icmp_unreachable.
+inline constexpr std::uint8_t icmp_host_unreachable = 1;
 inline constexpr std::uint8_t icmp_protocol_unreachable = 2;
 inline constexpr std::uint8_t icmp_port_unreachable = 3;
 inline constexpr std::uint8_t icmp_fragmentation_needed = 4;

@@ -106,17 +106,6 @@ inline void write_advertisement(MutableBytes message, const Advertisement& adver
     std::memcpy(p + 26, advertisement.link.octets.data(), 6);
 }
 
-// A neighbour solicitation for `target` with our link-level address (RFC 4861 4.3); room and checksum as above.
-inline void write_solicitation(MutableBytes message, const IpAddress& target, const LinkAddress& own) {
-    std::byte* p = message.data();
-    store32(p, std::uint32_t{icmp6_neighbour_solicitation} << 24);
-    store32(p + 4, 0);
-    std::memcpy(p + 8, target.octets.data(), 16);
-    store8(p + 24, 1);  // source link-layer address (RFC 4861 4.6.1)
-    store8(p + 25, 1);
-    std::memcpy(p + 26, own.octets.data(), 6);
-}
-
 inline constexpr IpAddress all_nodes = {{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 inline constexpr IpAddress all_mld_routers = {{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16}};
 

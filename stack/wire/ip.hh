@@ -26,6 +26,7 @@ enum class IpError : std::uint8_t {
     none,
     malformed,
     bad_checksum,
+    unfilled_checksum,  // left zero for a NIC to fill in; the header is read all the same
     source_routed,   // the sender says which way it must take (RFC 7126 4.3, RFC 5095)
     unknown_option,  // of an extension header, to be dropped by those who do not know it (RFC 8200 4.2)
 };

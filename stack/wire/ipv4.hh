@@ -56,10 +56,15 @@ inline IpError parse_ipv4(Bytes packet, IpHeader& header) {
     if (load8(p) >> 4 != 4 || header.header_length < ipv4_header_length ||
         header.header_length > packet.size() || header.total_length < header.header_length)
         return IpError::malformed;
-    if (checksum_finish(checksum_add(packet.first(header.header_length))) != 0) return IpError::bad_checksum;
+    const bool wrong_checksum = checksum_finish(checksum_add(packet.first(header.header_length))) != 0;
+    if (wrong_checksum && load16(p + 10) != 0) return IpError::bad_checksum;
     load_ipv4_fields(p, header);
-    if (header.header_length == ipv4_header_length) return IpError::none;
-    return check_ipv4_options(packet.first(header.header_length).subspan(ipv4_header_length));
+    if (header.header_length != ipv4_header_length) {
+        const IpError error =
+            check_ipv4_options(packet.first(header.header_length).subspan(ipv4_header_length));
+        if (error != IpError::none) return error;
+    }
+    return wrong_checksum ? IpError::unfilled_checksum : IpError::none;
 }
 
 // Writes a header without options; `packet` has room for ipv4_header_length bytes.

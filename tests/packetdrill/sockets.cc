@@ -28,6 +28,7 @@ int errno_of(CloseReason reason) {
         case CloseReason::reset_by_peer:
         case CloseReason::reset_by_primary:
         case CloseReason::uncovered:
+        case CloseReason::muted:
         case CloseReason::evicted:
             return ECONNRESET;
         case CloseReason::refused:

@@ -201,7 +201,9 @@ void ScriptedClient::peer_closed(Connection& connection) {
 void ScriptedClient::closed(Connection&, CloseReason reason) {
     report_.done = true;
     report_.done_at = queue_.now();
-    if (reason != expected_end())
+    if (reason == CloseReason::reset_by_peer || reason == CloseReason::refused)
+        report_.reset = true;
+    else if (reason != expected_end())
         fail(fmt::format("ended with '{}' after {} of {} bytes", stack::to_string(reason), report_.received,
                          report_.expected));
     else if (!is_complete())

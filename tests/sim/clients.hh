@@ -58,7 +58,8 @@ struct ConnectionPlan {
 struct ConnectionReport {
     bool established = false;
     bool done = false;
-    std::string fault;  // empty: all was as one server that never fails would have done it
+    bool reset = false;  // the server ended it with RST; no fault in itself: the world knows whether it may
+    std::string fault;   // empty: all was as one server that never fails would have done it
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
     std::uint64_t expected = 0;  // bytes that the whole script brings, where that is known

@@ -36,10 +36,11 @@ void ConversationOracle::on_sent(const std::string& node, bool from_server, cons
     if (packet.kind != Packet::Kind::tcp || packet.has(Packet::rst)) return;
     Conversation& conversation = conversations_[from_server ? packet.destination : packet.source];
     Stream& from = from_server ? conversation.server : conversation.client;
-    const Stream& to = from_server ? conversation.client : conversation.server;
+    Stream& to = from_server ? conversation.client : conversation.server;
     const std::string where = fmt::format("{} to {}", node, stack::to_string(packet.destination));
     if (packet.has(Packet::syn)) on_syn(where, from, to, packet);
-    if (packet.has(Packet::ack_flag)) on_acknowledgement(where, from, to, packet);
+    if (forgiving_ && from_server && packet.has(Packet::syn) && from.isn != packet.seq) return;
+    if (packet.has(Packet::ack_flag)) on_acknowledgement(where, from_server, from, to, packet);
     if (!packet.has(Packet::syn)) on_payload(where, from, to, packet);
 }
 
@@ -47,6 +48,8 @@ void ConversationOracle::on_syn(const std::string& where, Stream& from, const St
                                 const Packet& packet) {
     // A server may choose anew while no client has taken its first choice.
     const bool taken = from.end != 0 || from.fin || to.acked;
+    from.offered_isns.push_back(packet.seq);
+    if (from.opened && from.isn != packet.seq && taken && forgiving_) return;
     if (from.opened && from.isn != packet.seq && taken)
         accuse_("conversation", fmt::format("{}: a second initial sequence number, {} after {}", where,
                                             packet.seq, from.isn));
@@ -55,13 +58,15 @@ void ConversationOracle::on_syn(const std::string& where, Stream& from, const St
     from.scale = packet.window_scale.value_or(0);
 }
 
-void ConversationOracle::on_acknowledgement(const std::string& where, Stream& from, const Stream& to,
-                                            const Packet& packet) {
+void ConversationOracle::on_acknowledgement(const std::string& where, bool from_server, Stream& from,
+                                            Stream& to, const Packet& packet) {
+    if (!from.acked && std::count(to.offered_isns.begin(), to.offered_isns.end(), packet.ack - 1) != 0)
+        to.isn = packet.ack - 1;
     const std::int64_t acked = offset_of(packet.ack, to.isn);
     const std::int64_t sent = to.end + (to.fin ? 1 : 0);
     if (!to.opened || acked > sent)
         accuse_("conversation", fmt::format("{}: acknowledges {} bytes of {} sent", where, acked, sent));
-    if (from.acked && acked < *from.acked)
+    if (from.acked && acked < *from.acked && !(forgiving_ && from_server))
         accuse_("conversation",
                 fmt::format("{}: takes its acknowledgement back from {} to {}", where, *from.acked, acked));
     from.acked = std::max(acked, from.acked.value_or(acked));

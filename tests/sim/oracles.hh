@@ -60,6 +60,9 @@ class ResetOracle {
 class ConversationOracle {
   public:
     explicit ConversationOracle(Accuse accuse) : accuse_(std::move(accuse)) {}
+    // The replica may know less than the primary did: its acknowledgements may stand behind the primary's,
+    // and it may answer a SYN again without having seen how the primary did.
+    void forgive_ignorance() { forgiving_ = true; }
     void on_sent(const std::string& node, bool from_server, const Packet& packet);
 
   private:
@@ -67,6 +70,8 @@ class ConversationOracle {
     struct Stream {
         bool opened = false;
         std::uint32_t isn = 0;
+        std::vector<std::uint32_t>
+            offered_isns;  // by a server; the client's acknowledgement says which counts
         std::uint8_t scale = 0;
         std::vector<std::byte> bytes;
         std::vector<bool> known;
@@ -80,10 +85,12 @@ class ConversationOracle {
     };
 
     void on_syn(const std::string& where, Stream& from, const Stream& to, const Packet& packet);
-    void on_acknowledgement(const std::string& where, Stream& from, const Stream& to, const Packet& packet);
+    void on_acknowledgement(const std::string& where, bool from_server, Stream& from, Stream& to,
+                            const Packet& packet);
     void on_payload(const std::string& where, Stream& from, const Stream& to, const Packet& packet);
 
     Accuse accuse_;
+    bool forgiving_ = false;
     std::map<stack::Endpoint, Conversation> conversations_;  // by client
 };
 

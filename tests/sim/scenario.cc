@@ -47,6 +47,14 @@ struct Rules {
     std::uint32_t max_loss_per_million = 0;
     std::uint32_t max_duplicate_per_million = 0;
     std::uint32_t max_reorder_per_million = 0;
+    // What may be wrong with the mirror; each direction draws its own, and may be spared.
+    MirrorFaults mirror_worst{};
+    std::uint32_t mirror_fault_per_million = half;  // that a fault is there at all, in one direction
+    Count drops{0, 0};                              // predicates
+    Count drop_nth{1, 6};
+    bool drops_handshakes = false;  // only those
+    Span cut_before_crash{};        // the mirror goes blind so long before the crash
+    std::uint32_t slow_server_per_million = 0;
     Duration bound = 120s;  // from the crash, or its absence, to the end of every connection
 };
 
@@ -107,7 +115,67 @@ std::vector<Rules> make_rules() {
     lossy.max_reorder_per_million = 30'000;
     lossy.bound = 900s;
 
-    return {handshake, echo, bulk, discard, ticker, close, wan, lossy};
+    Rules slow = echo;
+    slow.profile = {"slow", "applications that lag behind their primary, and primaries that do behind them"};
+    slow.apps = {AppKind::echo, AppKind::discard};
+    slow.message_bytes = {1, 30'000};
+    slow.slow_reader_per_million = half / 2;
+    slow.small_buffers_per_million = half;
+    slow.slow_server_per_million = half;
+
+    Rules mirror_loss = echo;
+    mirror_loss.profile = {"mirror-loss", "a mirror that loses frames, single ones and bursts"};
+    mirror_loss.apps = {AppKind::echo, AppKind::discard, AppKind::ticker};
+    mirror_loss.message_bytes = {1, 8'000};
+    mirror_loss.mirror_worst = {.loss_per_million = 60'000, .burst_per_million = 10'000, .burst_frames = 12};
+
+    Rules mirror_order = echo;
+    mirror_order.profile = {"mirror-order", "a mirror that reorders, duplicates and delays"};
+    mirror_order.apps = {AppKind::echo, AppKind::discard, AppKind::ticker};
+    mirror_order.message_bytes = {1, 8'000};
+    mirror_order.mirror_worst = {
+        .duplicate_per_million = 100'000, .reorder_per_million = 200'000, .reorder_delay = 10ms};
+
+    Rules mirror_handshake = handshake;
+    mirror_handshake.profile = {"mirror-handshake",
+                                "parts of handshakes missing on the mirror, around the crash"};
+    mirror_handshake.opens = {-20ms, 5ms};
+    mirror_handshake.drops = {1, 6};
+    mirror_handshake.drop_nth = {1, 2};
+    mirror_handshake.drops_handshakes = true;
+    mirror_handshake.mirror_worst = {
+        .loss_per_million = 200'000, .reorder_per_million = 200'000, .reorder_delay = 3ms};
+
+    Rules mirror_drop = echo;
+    mirror_drop.profile = {"mirror-drop", "one chosen frame or a few missing on the mirror"};
+    mirror_drop.apps = {AppKind::echo, AppKind::discard, AppKind::ticker};
+    mirror_drop.message_bytes = {1, 5'000};
+    mirror_drop.messages = {1, 6};
+    mirror_drop.close_with_last_per_million = half;
+    mirror_drop.drops = {1, 5};
+
+    Rules mirror_tail = echo;
+    mirror_tail.profile = {"mirror-tail", "a mirror that goes blind shortly before the crash"};
+    mirror_tail.apps = {AppKind::echo, AppKind::discard, AppKind::ticker};
+    mirror_tail.cut_before_crash = {0us, 20ms};
+
+    Rules mirror_all = lossy;
+    mirror_all.profile = {"mirror-all", "every fault of the mirror, lagging applications, and lossy links"};
+    mirror_all.max_loss_per_million = 10'000;
+    mirror_all.slow_server_per_million = half / 2;
+    mirror_all.message_bytes = {1, 8'000};
+    mirror_all.drops = {0, 2};
+    mirror_all.mirror_worst = {.loss_per_million = 20'000,
+                               .burst_per_million = 3'000,
+                               .burst_frames = 8,
+                               .duplicate_per_million = 30'000,
+                               .reorder_per_million = 30'000,
+                               .reorder_delay = 80ms,
+                               .truncate_per_million = 20'000};
+
+    return {handshake,   echo,        bulk,      discard,      ticker,      close,
+            wan,         lossy,       slow,      mirror_order, mirror_loss, mirror_handshake,
+            mirror_drop, mirror_tail, mirror_all};
 }
 
 const std::vector<Rules>& rules() {
@@ -167,6 +235,51 @@ stack::TcpSettings plan_tcp(const Rules& rules, Random& random) {
     return tcp;
 }
 
+MirrorFaults plan_faults(const Rules& rules, Random& random) {
+    const auto some = [&](std::uint32_t worst) {
+        if (worst == 0 || !random.chance(rules.mirror_fault_per_million)) return 0u;
+        return static_cast<std::uint32_t>(random.between(1, worst));
+    };
+    const MirrorFaults& worst = rules.mirror_worst;
+    MirrorFaults faults = worst;
+    faults.loss_per_million = some(worst.loss_per_million);
+    faults.burst_per_million = some(worst.burst_per_million);
+    faults.duplicate_per_million = some(worst.duplicate_per_million);
+    faults.reorder_per_million = some(worst.reorder_per_million);
+    faults.truncate_per_million = some(worst.truncate_per_million);
+    if (worst.reorder_per_million != 0) faults.reorder_delay = draw(random, Span{1us, worst.reorder_delay});
+    return faults;
+}
+
+DropRule plan_drop(const Rules& rules, Random& random) {
+    using Kind = DropRule::Kind;
+    DropRule rule;
+    constexpr std::array kinds{Kind::handshake, Kind::data, Kind::bare_ack, Kind::fin};
+    rule.kind = kinds[random.below(rules.drops_handshakes ? 3 : kinds.size())];
+    rule.from_primary = random.chance(half);
+    rule.connection = random.below(rules.connections.most * rules.hosts.most);
+    rule.nth = static_cast<std::uint32_t>(draw(random, rules.drop_nth));
+    return rule;
+}
+
+void plan_mirror_faults(const Rules& rules, Random random, Scenario& scenario, Instant crash) {
+    MirrorSettings& mirror = scenario.mirror;
+    mirror.from_client = plan_faults(rules, random);
+    mirror.from_primary = plan_faults(rules, random);
+    for (std::uint64_t left = draw(random, rules.drops); left != 0; --left)
+        mirror.drops.push_back(plan_drop(rules, random));
+    if (rules.cut_before_crash.most != Duration::zero())
+        mirror.cut = {crash - draw(random, rules.cut_before_crash), crash + (random.chance(half) ? 10s : 0s)};
+    const auto slowness = [&] {
+        if (!random.chance(rules.slow_server_per_million) || scenario.app == AppKind::ticker)
+            return Slowness{};
+        return Slowness{static_cast<std::uint32_t>(random.between(200, 5'000)),
+                        draw(random, Span{10us, 3ms})};
+    };
+    scenario.primary_slowness = slowness();
+    scenario.replica_slowness = slowness();
+}
+
 MirrorSettings plan_mirror(Random& random) {
     MirrorSettings mirror;
     mirror.kind = random.chance(half) ? MirrorKind::uplink : MirrorKind::primary_port;
@@ -203,6 +316,7 @@ Scenario plan(const Rules& rules, std::uint64_t seed, Instant start) {
     scenario.takeover_delay = draw(random, Span{1us, 1ms});
     scenario.poll_interval = draw(random, Span{0us, 100us});
     scenario.ends_at = crash + rules.bound;
+    plan_mirror_faults(rules, random.stream("faults"), scenario, crash);
     return scenario;
 }
 

@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t mtu = 1500;
 constexpr std::size_t heartbeat_links = 2;
+constexpr Duration reset_bound = 1s;     // several round trips of any profile
 constexpr Duration settle_bound = 300s;  // by then nobody may remember a connection
 constexpr stack::LinkAddress primary_link{{2, 0, 0, 0, 0, 1}};
 constexpr stack::LinkAddress replica_link{{2, 0, 0, 0, 0, 2}};
@@ -45,6 +46,7 @@ World::World(const Scenario& scenario, std::uint64_t seed, std::ostream* trace)
       conversation_([this](auto& oracle, auto& what) { accuse(oracle, what); }),
       switch_(queue_, random_.stream("switch")),
       heartbeat_random_(random_.stream("heartbeat")) {
+    if (!scenario_.mirror.is_faultless()) conversation_.forgive_ignorance();
     build_servers();
     build_clients();
     failover::DecisionSettings decision;
@@ -62,12 +64,16 @@ World::~World() = default;
 RunResult World::run() {
     tell("the primary serves; the replica shadows it");
     const bool all_done = run_until(scenario_.ends_at, [this] { return clients_done_ == clients_.size(); });
+    const bool excused = std::any_of(clients_.begin(), clients_.end(), [this](const auto& entry) {
+        return !entry.second->report().done && is_excused(*entry.second);
+    });
     if (all_done) {
         run_until(queue_.now() + settle_bound, [this] { return nothing_left(); });
         judge_end();
     } else if (result_.violations.empty()) {
+        if (excused) tell("connections that the replica never saw wait for ever");
         for (const auto& [endpoint, client] : clients_) {
-            if (client->report().done) continue;
+            if (client->report().done || is_excused(*client)) continue;
             accuse("progress",
                    fmt::format("{} is not done: {} bytes sent, {} of {} received, last progress at {:.3f} ms",
                                stack::to_string(endpoint), client->report().sent, client->report().received,
@@ -99,14 +105,17 @@ void World::build_servers() {
         if (client == clients_.end() || scenario_.app == AppKind::ticker) return std::nullopt;
         return Pattern(client->second->plan().pattern_key);
     };
-    const auto judge = [&](std::unique_ptr<shadow_app::Application>& app, const char* whose) {
+    const auto judge = [&](std::unique_ptr<shadow_app::Application>& app,
+                           std::unique_ptr<SlowApplication>& slow, const Slowness& slowness,
+                           const char* whose) {
         app = shadow_app::make_application(to_string(scenario_.app));
-        return std::make_unique<InputJudge>(*app, find, [this, whose](const std::string& fault) {
+        slow = std::make_unique<SlowApplication>(*app, slowness);
+        return std::make_unique<InputJudge>(*slow, find, [this, whose](const std::string& fault) {
             accuse("input", fmt::format("{}: {}", whose, fault));
         });
     };
-    primary_judge_ = judge(primary_app_, "primary");
-    replica_judge_ = judge(replica_app_, "replica");
+    primary_judge_ = judge(primary_app_, primary_slow_, scenario_.primary_slowness, "primary");
+    replica_judge_ = judge(replica_app_, replica_slow_, scenario_.replica_slowness, "replica");
     primary_ =
         std::make_unique<Node>("primary", queue_, random_.stream("primary"), scenario_.poll_interval,
                                [this](const Frame& frame) { on_sent(*primary_, primary_port_, frame); });
@@ -210,14 +219,61 @@ void World::on_decision(const failover::Action& action) {
 
 void World::take_over() {
     replica_->drain();  // the rings, up to the decision (rules.md 18)
-    judge_coverage();
+    mirror_->close_books();
+    if (scenario_.mirror.is_faultless()) judge_coverage();
+    expect_outcomes();
     promoted_at_ = queue_.now();
     silence_.on_takeover();
     const stack::PromotionReport report = replica_->promote();
     tell(fmt::format("the replica serves: {} connections carried on, {} handshakes completed, {} reset",
                      report.promoted, report.half_open, report.reset));
-    if (report.reset != 0)
+    if (report.reset != 0 && scenario_.mirror.is_faultless())
         accuse("coverage", fmt::format("{} connections were reset at promotion", report.reset));
+}
+
+void World::expect_outcomes() {
+    std::uint32_t cursor = 0;
+    for (const auto& [endpoint, client] : clients_)
+        if (client->plan().opens_at <= queue_.now() && !client->report().done &&
+            !mirror_->was_faithful_to(endpoint))
+            outcomes_[client] = Outcome::anything;
+    for (const stack::ConnectionSnapshot& c : replica_->stack().snapshots(cursor, SIZE_MAX)) {
+        const auto found = clients_.find(c.client);
+        if (found == clients_.end() || found->second->report().done) continue;
+        const bool covered =
+            c.coverage == stack::Coverage::covered || c.coverage == stack::Coverage::half_open;
+        ++(covered ? result_.covered : result_.uncovered);
+        Outcome& outcome = outcomes_[found->second];
+        outcome = covered ? Outcome::survives_or_reset : Outcome::reset;
+        if (covered && mirror_->was_faithful_to(c.client)) outcome = Outcome::survives;
+        if (!covered) expect_reset(*found->second);
+        trace_.event(stack::to_string(c.client),
+                     fmt::format("is {} at the takeover, the mirror was {}", stack::to_string(c.coverage),
+                                 mirror_->was_faithful_to(c.client) ? "faithful" : "not"));
+    }
+}
+
+// The reset of a connection that is not covered reaches its client within one exchange.
+void World::expect_reset(const ScriptedClient& client) {
+    const auto is_lossy = [](const LinkSettings& link) { return link.loss_per_million != 0; };
+    if (std::any_of(scenario_.client_links.begin(), scenario_.client_links.end(), is_lossy)) return;
+    queue_.after(reset_bound, [this, &client] {
+        if (!over_ && !client.report().done)
+            accuse("prompt", stack::to_string(client.plan().client) + " is not covered, and was not reset");
+    });
+}
+
+bool World::may_be_reset(const ScriptedClient& client) const {
+    const auto outcome = outcomes_.find(&client);
+    return outcome != outcomes_.end() && outcome->second != Outcome::survives;
+}
+
+// Whether nothing is asked of it but that no byte be wrong: the replica has never heard of it, or its reset
+// may be lost on the way.
+bool World::is_excused(const ScriptedClient& client) const {
+    const auto outcome = outcomes_.find(&client);
+    return outcome != outcomes_.end() &&
+           (outcome->second == Outcome::anything || outcome->second == Outcome::reset);
 }
 
 // The mirror shows everything, so every connection is known to be identical.
@@ -260,13 +316,14 @@ void World::on_client_changed(const ScriptedClient& client) {
     const ConnectionReport& report = client.report();
     if (!report.fault.empty()) accuse("client", who + ": " + report.fault);
     if (!report.done) return;
+    if (report.reset && !may_be_reset(client)) accuse("client", who + ": reset by the server");
     ++clients_done_;
     trace_.event(who, fmt::format("done: {} sent, {} received", report.sent, report.received));
 }
 
 bool World::is_live(const stack::Endpoint& endpoint) const {
     const auto client = clients_.find(endpoint);
-    return client != clients_.end() && !client->second->report().done;
+    return client != clients_.end() && !client->second->report().done && !may_be_reset(*client->second);
 }
 
 // False when the run ended before `reached` held: by the limit, for want of events, or with a violation.
@@ -284,7 +341,8 @@ bool World::nothing_left() const {
         return !node.is_alive() ||
                (node.stack().connection_count() == 0 && node.host().connection_count() == 0);
     };
-    return (!crashed_at_ || promoted_at_) && is_empty(*primary_) && is_empty(*replica_) &&
+    return (!crashed_at_ || promoted_at_) && is_empty(*primary_) &&
+           (is_empty(*replica_) || !scenario_.mirror.is_faultless()) &&
            std::all_of(hosts_.begin(), hosts_.end(), [&](const auto& host) { return is_empty(*host->node); });
 }
 
@@ -296,7 +354,8 @@ void World::judge_end() {
                                        node.stack().connection_count(), node.host().connection_count()));
     };
     judge(*primary_);
-    judge(*replica_);
+    // The end of a connection that the mirror did not show leaves a shadow of it.
+    if (scenario_.mirror.is_faultless()) judge(*replica_);
     for (const auto& host : hosts_)
         judge(*host->node);
     if (crashed_at_ && !promoted_at_) accuse("decision", "the primary is dead and nobody took over");
@@ -333,7 +392,8 @@ void World::collect(RunResult& result) const {
         const ConnectionReport& report = client->report();
         result.bytes_checked += report.received;
         if (!open_at_failure_.contains(client)) continue;
-        if (report.done && report.fault.empty()) ++result.survived;
+        if (report.done && report.reset) ++result.reset;
+        if (report.done && report.fault.empty() && !report.reset) ++result.survived;
         if (report.first_received_after_failure)
             result.outage_ms.push_back(milliseconds(*report.first_received_after_failure - *crashed_at_));
     }

@@ -38,7 +38,10 @@ struct RunResult {
     std::uint64_t trace_hash = 0;
     std::uint64_t connections = 0;
     std::uint64_t open_at_failure = 0;
-    std::uint64_t survived = 0;       // of those: ended as they should
+    std::uint64_t survived = 0;  // of those: ended as they should
+    std::uint64_t reset = 0;     // of those: by the replica, which did not cover them
+    std::uint64_t covered = 0;   // at the takeover
+    std::uint64_t uncovered = 0;
     std::uint64_t bytes_checked = 0;  // received by clients, each compared
     std::uint64_t frames_sent = 0;
     std::uint64_t events = 0;
@@ -81,6 +84,10 @@ class World {
     void on_decision(const failover::Action& action);
     void take_over();
     void judge_coverage();
+    void expect_outcomes();
+    void expect_reset(const ScriptedClient& client);
+    bool is_excused(const ScriptedClient& client) const;
+    bool may_be_reset(const ScriptedClient& client) const;
     void on_tap(const Frame& frame, stack::Source source);
     void on_sent(Node& node, Switch::Port port, const Frame& frame);
     void on_client_changed(const ScriptedClient& client);
@@ -107,6 +114,7 @@ class World {
     Switch switch_;
     std::unique_ptr<Mirror> mirror_;
     std::unique_ptr<shadow_app::Application> primary_app_, replica_app_;
+    std::unique_ptr<SlowApplication> primary_slow_, replica_slow_;
     std::unique_ptr<InputJudge> primary_judge_, replica_judge_;
     std::unique_ptr<Node> primary_, replica_;
     Switch::Port primary_port_ = 0, replica_port_ = 0;
@@ -115,6 +123,14 @@ class World {
     std::vector<std::unique_ptr<ClientHost>> hosts_;
     std::map<stack::Endpoint, ScriptedClient*> clients_;
     std::set<const ScriptedClient*> open_at_failure_;
+    // What the replica said of each connection at the takeover, and what must therefore become of it.
+    enum class Outcome : std::uint8_t {
+        survives,
+        survives_or_reset,  // covered as far as the replica could know: verified, or reset
+        reset,              // uncovered
+        anything,           // the replica has never heard of it: no wrong byte is all that can be asked
+    };
+    std::map<const ScriptedClient*, Outcome> outcomes_;
     std::size_t clients_done_ = 0;
     std::optional<Instant> crashed_at_, decided_at_, promoted_at_, first_replica_frame_at_;
     bool over_ = false;

@@ -92,16 +92,14 @@ struct SegmentCapture::Impl {
     std::atomic<std::size_t> waiting{0};
     std::atomic<std::uint64_t> lost_requests{0};
     stack::Counters counters;
-    stack::ShadowSettings reading;
+    stack::Settings settings;  // for reading
     std::uint64_t segments = 0;
 
-    Impl(const Settings& settings, OnAnswer answer)
-        : store(settings.buffer_bytes),
-          server(store, settings.bytes_per_second),
-          on_answer(std::move(answer)) {
+    Impl(const Settings& wanted, OnAnswer answer)
+        : store(wanted.buffer_bytes), server(store, wanted.bytes_per_second), on_answer(std::move(answer)) {
         // Local segments are seen before the NIC fills in their sums.
-        reading.accept_unfilled_checksums = true;
-        for (const CapturedService& service : settings.services) {
+        settings.shadow.accept_unfilled_checksums = true;
+        for (const CapturedService& service : wanted.services) {
             PcapHandle handle = open_capture(service);
             boost::asio::posix::stream_descriptor descriptor(io, pcap_get_selectable_fd(handle.get()));
             sources.push_back({*this, service.endpoint, std::move(handle), std::move(descriptor)});
@@ -127,20 +125,22 @@ struct SegmentCapture::Impl {
             source.handle.get(), dispatch_burst,
             [](u_char* user, const pcap_pkthdr* header, const u_char* data) {
                 Source& from = *reinterpret_cast<Source*>(user);
-                from.owner.take(from, {reinterpret_cast<const std::byte*>(data), header->caplen},
-                                header->len);
+                from.owner.take(from, {reinterpret_cast<const std::byte*>(data), header->caplen});
             },
             reinterpret_cast<u_char*>(&source));
     }
 
-    void take(const Source& source, std::span<const std::byte> bytes, std::uint32_t wire_length) {
-        const auto link = stack::wire::parse_ethernet(bytes);
+    void take(const Source& source, std::span<const std::byte> bytes) {
+        const stack::ReceivedFrame frame{stack::Source::tap_from_client, bytes,
+                                         static_cast<std::uint32_t>(bytes.size())};
+        const auto link = stack::read_link(frame, settings, counters);
         if (!link) return;
-        const stack::ReceivedFrame frame{stack::Source::tap_from_client, bytes, wire_length};
-        const auto packet = stack::read_ip(frame, *link, counters);
-        if (!packet || packet->header.protocol != stack::wire::IpProtocol::tcp) return;
+        const auto packet = stack::read_ip(*link, stack::Source::tap_from_client, settings.shadow, counters);
+        if (!packet || packet->header.fragment || packet->header.protocol != stack::wire::IpProtocol::tcp)
+            return;
         stack::tcp::Segment segment;
-        if (!stack::read_tcp(*packet, stack::Source::tap_from_client, reading, counters, segment)) return;
+        if (!stack::read_tcp(*packet, stack::Source::tap_from_client, settings.shadow, counters, segment))
+            return;
         SegmentStore::Flow flow;
         flow.from_primary = segment.remote == source.service;
         if (!flow.from_primary && segment.local != source.service) return;

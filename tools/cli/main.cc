@@ -98,6 +98,8 @@ int live_connections(const Options& options) {
         for (const v1::ConnectionRow& row : page.rows())
             add_row(table, row);
         table.print(std::cout);
+        for (const v1::ConnectionRow& row : page.rows())
+            print_difference(std::cout, row);
     });
     print_datagram_services(std::cout, ask_status(client));
     return exit_success;

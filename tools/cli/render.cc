@@ -18,6 +18,7 @@ namespace v1 = proto::v1;
 
 namespace {
 
+constexpr int hex_width = 32 * 3 - 1;  // of an excerpt
 constexpr auto right = Table::Align::right;
 
 std::string endpoint_text(const v1::Endpoint& endpoint) {
@@ -83,6 +84,15 @@ void print_connections(std::ostream& out, const v1::ConnectionCounts& counts) {
         if (count != 0) reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", name, count);
     if (!reasons.empty()) out << " (" << reasons << ")";
     if (counts.verified() != 0) out << ", " << counts.verified() << " verified";
+    out << '\n';
+    if (counts.open() == 0) return;
+    out << fmt::format("coverage     {:.1f} % of connections", 100.0 * counts.covered() / counts.open());
+    if (counts.bytes() != 0)
+        out << fmt::format(", {:.1f} % of bytes", 100.0 * static_cast<double>(counts.covered_bytes()) /
+                                                      static_cast<double>(counts.bytes()));
+    if (counts.lag_bytes() != 0)
+        out << fmt::format("; applications are {} bytes behind, one of them {}", counts.lag_bytes(),
+                           counts.largest_lag_bytes());
     out << '\n';
 }
 
@@ -218,7 +228,7 @@ Table connection_table() {
                   {"SND_UNA", right},
                   {"SND_NXT", right},
                   {"RCV_NXT", right},
-                  {"UNREAD", right},
+                  {"LAG", right},
                   {"RECEIVED", right},
                   {"SENT", right},
                   {"SRTT", right},
@@ -226,13 +236,27 @@ Table connection_table() {
 }
 
 void add_row(Table& table, const v1::ConnectionRow& row) {
-    const bool has_detail =
-        row.coverage() == "hole" || row.coverage() == "uncompared" || row.coverage() == "diverged";
-    table.add({row.client(), row.service(), row.state(),
-               has_detail ? fmt::format("{} at {}", row.coverage(), row.detail()) : row.coverage(),
-               std::to_string(row.snd_una()), std::to_string(row.snd_nxt()), std::to_string(row.rcv_nxt()),
-               std::to_string(row.unread_bytes()), std::to_string(row.bytes_received()),
-               std::to_string(row.bytes_sent()), milliseconds(row.srtt_ms()), row.verified() ? "yes" : "no"});
+    const bool has_offset = row.coverage() == "hole" || row.coverage() == "uncompared" ||
+                            row.coverage() == "diverged" || row.coverage() == "conflicting";
+    std::string coverage = row.coverage();
+    if (has_offset) coverage += fmt::format(" at {}", row.detail());
+    if (!row.hindrance().empty()) coverage += ": " + row.hindrance();
+    table.add({row.client(), row.service(), row.state(), coverage, std::to_string(row.snd_una()),
+               std::to_string(row.snd_nxt()), std::to_string(row.rcv_nxt()), std::to_string(row.lag_bytes()),
+               std::to_string(row.bytes_received()), std::to_string(row.bytes_sent()),
+               milliseconds(row.srtt_ms()), row.verified() ? "yes" : "no"});
+}
+
+void print_difference(std::ostream& out, const v1::ConnectionRow& row) {
+    if (!row.has_difference()) return;
+    const v1::Difference& difference = row.difference();
+    const auto print = [&out](const char* writer, const v1::Excerpt& excerpt) {
+        out << fmt::format("  {:<11}  {:<{}}  |{}|\n", writer, excerpt.hex(), hex_width, excerpt.text());
+    };
+    out << fmt::format("{} differs at byte {}, after {} equal bytes of these:\n", row.client(),
+                       difference.offset(), difference.before());
+    print("application", difference.application());
+    print("primary", difference.primary());
 }
 
 Table sync_table() {

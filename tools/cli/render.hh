@@ -27,6 +27,8 @@ void print_datagram_services(std::ostream& out, const proto::v1::StatusResponse&
 
 Table connection_table();
 void add_row(Table& table, const proto::v1::ConnectionRow& row);
+// What both wrote where they differ, in hex and text; nothing for a row without a difference.
+void print_difference(std::ostream& out, const proto::v1::ConnectionRow& row);
 
 Table sync_table();
 void add_row(Table& table, const proto::v1::ConnectionSync& sync);

@@ -18,6 +18,24 @@ std::chrono::nanoseconds from_ms(const char* option, double value) {
     return std::chrono::nanoseconds(static_cast<std::int64_t>(value * 1e6));
 }
 
+// One "name=value" of a service.
+void set_replication(const std::string& service, const std::string& setting,
+                     stack::Replication& replication) {
+    using stack::DivergencePolicy;
+    if (setting == "divergence=reset")
+        replication.divergence = DivergencePolicy::reset;
+    else if (setting == "divergence=uncover")
+        replication.divergence = DivergencePolicy::uncover;
+    else if (setting == "divergence=keep")
+        replication.divergence = DivergencePolicy::keep;
+    else if (setting == "align=request")
+        replication.align_requests = true;
+    else
+        throw UsageError(
+            "--service \"" + service + "\": \"" + setting +
+            "\" is none of divergence=reset, divergence=uncover, divergence=keep, align=request");
+}
+
 DaemonConfig::Service parse_service(const std::string& text) {
     const std::size_t equals = text.find('=');
     std::string address = text.substr(0, equals);
@@ -29,7 +47,8 @@ DaemonConfig::Service parse_service(const std::string& text) {
         (transport != "/tcp" && transport != "/udp"))
         throw UsageError("--service \"" + text +
                          "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo");
-    const std::string application = text.substr(equals + 1);
+    const std::string rest = text.substr(equals + 1);
+    const std::string application = rest.substr(0, rest.find(','));
     const bool udp = transport == "/udp";
     const bool known = udp ? shadow_app::make_datagram_application(application) != nullptr
                            : shadow_app::make_application(application) != nullptr;
@@ -37,7 +56,14 @@ DaemonConfig::Service parse_service(const std::string& text) {
         throw UsageError("--service \"" + text + "\": no application for " + transport.substr(1) +
                          " is named \"" + application + "\"; there are " +
                          (udp ? shadow_app::datagram_application_names() : shadow_app::application_names()));
-    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application};
+    stack::Replication replication;
+    for (std::size_t at = application.size(); at < rest.size();) {
+        if (udp) throw UsageError("--service \"" + text + "\": only TCP services have such settings");
+        const std::size_t end = std::min(rest.find(',', at + 1), rest.size());
+        set_replication(text, rest.substr(at + 1, end - at - 1), replication);
+        at = end;
+    }
+    return {*endpoint, udp ? tap::Transport::udp : tap::Transport::tcp, application, replication};
 }
 
 stack::LinkAddress parse_link(const char* option, const std::string& text) {
@@ -46,6 +72,13 @@ stack::LinkAddress parse_link(const char* option, const std::string& text) {
         throw UsageError(std::string(option) + " \"" + text +
                          "\" is not a unicast link-level address like 02:00:00:00:00:01");
     return *address;
+}
+
+tap::Wrapping parse_tunnel(const std::string& name) {
+    const auto wrapping = tap::parse_wrapping(name);
+    if (!wrapping)
+        throw UsageError("--decapsulate: \"" + name + "\" is none of " + std::string(tap::wrapping_names()));
+    return *wrapping;
 }
 
 stack::IpAddress parse_gateway(const std::string& option, const std::string& text) {
@@ -88,9 +121,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
         ->type_name("SPEC");
     app.add_option(
            "--service", o.services,
-           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable)")
+           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable). "
+           "divergence=reset|uncover|keep: what a takeover does where outputs differ; align=request: answers "
+           "may differ")
         ->required()
-        ->type_name("ADDR:PORT[/udp]=APP");
+        ->type_name("ADDR:PORT[/udp]=APP[,divergence=POLICY][,align=request]");
     app.add_option("--primary-link-address", o.primary_link_address,
                    "by which the primary's frames are known")
         ->required()
@@ -111,6 +146,11 @@ void add_options(CLI::App& app, DaemonOptions& o) {
                    "unreachable ports and protocols reported by ICMP once it serves, at most; 0: none")
         ->capture_default_str();
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
+    app.add_option(
+           "--decapsulate", o.decapsulate,
+           "tunnels that mirrored frames come in, beside VLAN tags: " + std::string(tap::wrapping_names()))
+        ->delimiter(',')
+        ->type_name("LIST");
     o.heartbeat.add_to(app);
     app.add_option("--tap-deadline-ms", o.tap_deadline_ms,
                    "the tap is silent after this long without a frame of the primary; default: as the links");
@@ -124,6 +164,23 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--stall-bound-ms", o.stall_bound_ms,
                    "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
                    "and twice the deadline");
+    app.add_option("--hold-down-ms", o.hold_down_ms, "no takeover but an operator's for so long after the start")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--fence-command", o.fence_command,
+                   "run by /bin/sh before a takeover; exit status 0 says that the primary is off")
+        ->type_name("CMD");
+    app.add_option("--fence-timeout-ms", o.fence_timeout_ms, "after which the fence command is killed")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app.add_option("--fence-retries", o.fence_retries, "further tries of a fence command that failed")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 100));
+    app.add_option("--fence-failure", o.fence_failure,
+                   "then: wait (and fence again while the primary stays silent), proceed unfenced, or leave it to "
+                   "the operator")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"wait", "proceed", "operator"}));
     app.add_option("--require-first-heartbeat", o.require_first_heartbeat,
                    "never take over from a primary that was never heard")
         ->capture_default_str();
@@ -157,6 +214,16 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--repair-deadline-ms", o.repair_deadline_ms,
                    "how long that may take until the connection is given up")
         ->capture_default_str();
+    app.add_option("--equal-bytes-to-cover", o.equal_bytes_to_cover,
+                   "an equal-length difference is passed once so many equal bytes followed; 0: never")
+        ->capture_default_str();
+    app.add_option("--align-quiet-ms", o.align_quiet_ms,
+                   "with align=request: an answer is over when nothing was written for so long")
+        ->capture_default_str();
+    app.add_option("--lag-budget-mib", o.lag_budget_mib,
+                   "most that waits on one connection while its application lags")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0625, 1024.0));
     app.add_flag("--accept-unfilled-checksums", o.accept_unfilled_checksums,
                  "believe mirrored segments whose checksum the sender left to its NIC");
     app.add_flag("--cover-inferred", o.cover_inferred,
@@ -171,10 +238,14 @@ DaemonConfig make_config(const DaemonOptions& o) {
         const auto& parsed = config.services.emplace_back(parse_service(service));
         (parsed.transport == tap::Transport::udp ? config.stack.udp_services : config.stack.services)
             .push_back(parsed.endpoint);
+        if (parsed.transport == tap::Transport::tcp)
+            config.stack.replication[parsed.endpoint] = parsed.replication;
     }
     config.primary_link = parse_link("--primary-link-address", o.primary_link_address);
     if (!o.link_address.empty()) config.own_link = parse_link("--link-address", o.link_address);
     config.tap_filter = o.tap_filter;
+    for (const std::string& name : o.decapsulate)
+        config.wrappings = config.wrappings.with(parse_tunnel(name));
     config.stack.vlan = o.vlan;
     for (const std::string& route : o.routes)
         config.stack.routes.push_back(parse_route(route));
@@ -192,6 +263,18 @@ DaemonConfig make_config(const DaemonOptions& o) {
     if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
     if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
     config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);
+    config.decision.hold_down = from_ms("--hold-down-ms", o.hold_down_ms);
+    config.decision.fence = !o.fence_command.empty();
+    config.decision.fence_failure = o.fence_failure == "proceed"    ? failover::FencePolicy::proceed
+                                    : o.fence_failure == "operator" ? failover::FencePolicy::operator_decides
+                                                                    : failover::FencePolicy::wait;
+    config.fence.command = o.fence_command;
+    config.fence.timeout = from_ms("--fence-timeout-ms", o.fence_timeout_ms);
+    config.fence.retries = o.fence_retries;
+    config.fence.primary_link_address = o.primary_link_address;
+    for (const DaemonConfig::Service& service : config.services)
+        config.fence.services +=
+            (config.fence.services.empty() ? "" : " ") + stack::to_string(service.endpoint);
     config.probe = o.probe;
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;
@@ -205,6 +288,9 @@ DaemonConfig make_config(const DaemonOptions& o) {
         if (config.stack.shadow.repair_deadline == stack::Duration::zero())
             throw UsageError("--repair-deadline-ms must be above 0");
     }
+    config.stack.shadow.equal_bytes_to_cover = o.equal_bytes_to_cover;
+    config.stack.shadow.align_quiet = from_ms("--align-quiet-ms", o.align_quiet_ms);
+    config.stack.shadow.lag_budget_bytes = static_cast<std::uint32_t>(o.lag_budget_mib * (1 << 20));
     config.stack.shadow.accept_unfilled_checksums = o.accept_unfilled_checksums;
     config.stack.shadow.cover_inferred = o.cover_inferred;
     config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;

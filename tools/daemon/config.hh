@@ -9,8 +9,10 @@
 #include <CLI/CLI.hpp>
 
 #include "failover/decision.hh"
+#include "failover/fence.hh"
 #include "failover/heartbeat_service.hh"
 #include "stack/settings.hh"
+#include "tap/decapsulate.hh"
 #include "tap/service_endpoint.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/daemon/idle.hh"
@@ -29,10 +31,16 @@ struct DaemonOptions {
     std::vector<std::string> routes;
     std::uint32_t icmp_errors_per_second = 100;
     std::string tap_filter;
+    std::vector<std::string> decapsulate;
     HeartbeatOptions heartbeat;
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
     double suspect_confirm_ms = 1;
+    double hold_down_ms = 0;
+    std::string fence_command;
+    double fence_timeout_ms = 10'000;
+    std::uint32_t fence_retries = 0;
+    std::string fence_failure = "wait";
     bool probe = true;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
@@ -45,6 +53,9 @@ struct DaemonOptions {
     std::string dpdk_args;
     std::uint32_t max_connections = 1 << 16;
     double hole_grace_ms = 50;
+    std::uint32_t equal_bytes_to_cover = 64;
+    double align_quiet_ms = 100;
+    double lag_budget_mib = 8;
     bool accept_unfilled_checksums = false;
     bool cover_inferred = false;
     bool repair = false;
@@ -59,6 +70,7 @@ struct DaemonConfig {
         stack::Endpoint endpoint;
         tap::Transport transport = tap::Transport::tcp;
         std::string application;
+        stack::Replication replication;
     };
 
     std::vector<std::string> taps;
@@ -67,9 +79,11 @@ struct DaemonConfig {
     stack::LinkAddress primary_link;
     std::optional<stack::LinkAddress> own_link;  // nothing: the service port's
     std::string tap_filter;
+    tap::Wrappings wrappings = tap::Wrappings::tags();
     failover::HeartbeatSettings heartbeat;
     HeartbeatOptions heartbeat_options;   // as given
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
+    failover::FenceSettings fence;
     bool probe = true;
     bool repair = false;
     stack::Settings stack;  // link_address is set once the service port is open

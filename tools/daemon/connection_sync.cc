@@ -11,6 +11,17 @@ proto::v1::Endpoint to_proto(const stack::Endpoint& endpoint) {
     return result;
 }
 
+void fill(proto::v1::Excerpt& excerpt, const stack::Difference::Excerpt& from) {
+    constexpr const char* digits = "0123456789abcdef";
+    for (const std::byte byte : from.view()) {
+        const auto value = std::to_integer<unsigned>(byte);
+        if (!excerpt.hex().empty()) *excerpt.mutable_hex() += ' ';
+        *excerpt.mutable_hex() += digits[value >> 4];
+        *excerpt.mutable_hex() += digits[value & 15];
+        *excerpt.mutable_text() += value >= 0x20 && value < 0x7f ? static_cast<char>(value) : '.';
+    }
+}
+
 double to_ms(stack::Duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
 }
@@ -66,6 +77,15 @@ proto::v1::ConnectionRow to_connection_row(const stack::ConnectionSnapshot& s) {
     row.set_srtt_ms(to_ms(s.srtt));
     row.set_rto_ms(to_ms(s.rto));
     row.set_verified(s.verified);
+    row.set_lag_bytes(lag_bytes(s));
+    if (s.hindrance != stack::Hindrance::none) row.set_hindrance(stack::to_string(s.hindrance));
+    if (s.difference) {
+        auto& difference = *row.mutable_difference();
+        difference.set_offset(s.difference->offset);
+        difference.set_before(s.difference->before);
+        fill(*difference.mutable_application(), s.difference->application);
+        fill(*difference.mutable_primary(), s.difference->primary);
+    }
     return row;
 }
 

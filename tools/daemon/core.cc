@@ -31,6 +31,18 @@ std::uint64_t arrival_number(Instant at) {
     return static_cast<std::uint64_t>(at.time_since_epoch().count());
 }
 
+// What a frame's note to another core says beside its number and length.
+constexpr std::uint32_t checked_bit = 1u << 31;
+
+std::uint32_t tag_of(const stack::ReceivedFrame& frame) {
+    return static_cast<std::uint32_t>(frame.source) | (frame.transport_checked ? checked_bit : 0);
+}
+
+stack::ReceivedFrame from_tag(const tap::RingFrame& frame) {
+    return {static_cast<stack::Source>(frame.note.tag & ~checked_bit), frame.bytes, frame.note.wire_length,
+            (frame.note.tag & checked_bit) != 0};
+}
+
 }  // namespace
 
 Instant stack_now() {
@@ -46,6 +58,7 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
       spread_(spread),
       handover_(handover),
       takeover_(takeover),
+      decapsulator_(settings_.wrappings, burst),
       classifier_(settings_.classifier),
       sink_(queues_.service, queues_.service == nullptr ? &handover.transmitted(settings_.index) : nullptr),
       random_(std::make_unique<SystemRandom>()),
@@ -193,13 +206,20 @@ std::size_t Core::poll_tap(tap::PortQueue& queue) {
     const Instant now = settings_.clock();
     Batch own;
     bool primary_lives = false;
-    for (const tap::Frame& frame : std::span(frames).first(count)) {
-        const tap::Classified classified = classifier_.classify(frame);
+    decapsulator_.begin_burst();
+    for (const tap::Frame& mirrored : std::span(frames).first(count)) {
+        const auto frame = decapsulator_.open(mirrored);
+        if (!frame) continue;
+        const tap::Classified classified = classifier_.classify(*frame);
         primary_lives = primary_lives || classified.sign_of_life;
         if (classified.verdict == tap::Verdict::from_client)
-            spread(own, {stack::Source::tap_from_client, frame.bytes, frame.wire_length}, now);
+            spread(own,
+                   {stack::Source::tap_from_client, frame->bytes, frame->wire_length, frame->transport_checked},
+                   now);
         else if (classified.verdict == tap::Verdict::from_primary)
-            spread(own, {stack::Source::tap_from_primary, frame.bytes, frame.wire_length}, now);
+            spread(own,
+                   {stack::Source::tap_from_primary, frame->bytes, frame->wire_length, frame->transport_checked},
+                   now);
     }
     if (primary_lives)
         newest_from_primary_ns_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
@@ -216,7 +236,7 @@ std::size_t Core::poll_service() {
     const Instant now = settings_.clock();
     Batch own;
     for (const tap::Frame& frame : std::span(frames).first(count))
-        spread(own, {stack::Source::service, frame.bytes, frame.wire_length}, now);
+        spread(own, {stack::Source::service, frame.bytes, frame.wire_length, frame.transport_checked}, now);
     host_.receive(own.all(), now);
     queues_.service->release(std::span(frames).first(count));
     return count;
@@ -227,9 +247,8 @@ void Core::spread(Batch& own, const stack::ReceivedFrame& frame, Instant arrived
     const auto place = spread_.place(frame.bytes);
     const bool for_each = place.reach == tap::FlowSpread::Reach::each;
     if (for_each || place.core == index()) own.add(frame);
-    const tap::FrameNote note{.number = arrival_number(arrived),
-                              .wire_length = frame.wire_length,
-                              .tag = static_cast<std::uint32_t>(frame.source)};
+    const tap::FrameNote note{
+        .number = arrival_number(arrived), .wire_length = frame.wire_length, .tag = tag_of(frame)};
     if (!for_each) {
         if (place.core != index()) handover_.received(index(), place.core).push(frame.bytes, note);
         return;
@@ -255,7 +274,7 @@ std::size_t Core::take_handed_over() {
         }
         if (earliest == nullptr) break;
         const tap::RingFrame& frame = earliest->frames[earliest->taken++];
-        batch.add({static_cast<stack::Source>(frame.note.tag), frame.bytes, frame.note.wire_length});
+        batch.add(from_tag(frame));
     }
     if (batch.count == 0) return 0;
     host_.receive(batch.all(), settings_.clock());
@@ -365,7 +384,14 @@ CoverageCount Core::count_coverage() const {
         for (const stack::ConnectionSnapshot& c : stack_.snapshots(cursor, 1024)) {
             if (c.state == stack::State::time_wait) continue;
             ++count.open;
-            if (c.coverage == stack::Coverage::covered) ++count.covered;
+            const std::uint64_t bytes = c.bytes_received + c.bytes_sent, lag = lag_bytes(c);
+            count.bytes += bytes;
+            count.lag_bytes += lag;
+            count.largest_lag_bytes = std::max(count.largest_lag_bytes, lag);
+            if (c.coverage == stack::Coverage::covered) {
+                ++count.covered;
+                count.covered_bytes += bytes;
+            }
             if (c.verified) ++count.verified;
             count.add(c.coverage, 1);
         }

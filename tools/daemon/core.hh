@@ -22,6 +22,7 @@
 #include "shadow_app/stack_host.hh"
 #include "stack/stack.hh"
 #include "tap/classifier.hh"
+#include "tap/decapsulate.hh"
 #include "tap/flow_spread.hh"
 #include "tap/port.hh"
 #include "tools/daemon/handover.hh"
@@ -43,6 +44,7 @@ class Core {
         std::size_t index = 0;
         stack::Settings stack;
         tap::ClassifierSettings classifier;
+        tap::Wrappings wrappings = tap::Wrappings::tags();  // taken off before frames are classified
         std::vector<std::pair<stack::Endpoint, std::unique_ptr<shadow_app::Application>>> applications;
         std::vector<std::pair<stack::Endpoint, std::unique_ptr<shadow_app::DatagramApplication>>>
             datagram_applications;
@@ -101,6 +103,7 @@ class Core {
     std::size_t index() const { return settings_.index; }
     const stack::Stack& stack() const { return stack_; }
     const tap::Classifier& classifier() const { return classifier_; }
+    const tap::Decapsulator& decapsulator() const { return decapsulator_; }
     const shadow_app::HostCounters& host_counters() const { return host_.counters(); }
     std::uint64_t polls() const { return polls_; }
     std::uint64_t sleeps() const { return sleeps_; }
@@ -173,6 +176,7 @@ class Core {
     const tap::FlowSpread& spread_;
     Handover& handover_;
     Takeover& takeover_;
+    tap::Decapsulator decapsulator_;
     tap::Classifier classifier_;
     Sink sink_;
     std::unique_ptr<stack::RandomSource> random_;

@@ -51,19 +51,23 @@ tap::FlowSpreadSettings spread_settings(const DataPlane::Settings& settings) {
     return spread;
 }
 
-Core::Settings core_settings(const DataPlane::Settings& settings, const tap::FlowSpread& spread,
-                             std::size_t index) {
+Core::Settings core_settings(const DataPlane::Settings& settings, const tap::Port& service_port,
+                             const tap::FlowSpread& spread, std::size_t index) {
     Core::Settings core;
     core.index = index;
     core.stack = settings.stack;
     const auto cores = static_cast<std::uint32_t>(settings.cores);
     core.stack.max_connections = (settings.stack.max_connections + cores - 1) / cores;
     core.stack.speaks_for_host = index == 0;
+    // Frames of every core leave by the one service port.
+    if (service_port.offloads().transmit_checksums)
+        core.stack.transport_checksums = stack::wire::Summing::port;
     if (settings.cores > 1)
         core.stack.owns_flow = [&spread, index](const stack::Endpoint& a, const stack::Endpoint& b) {
             return spread.core_of({a.address.octets, a.port}, {b.address.octets, b.port}) == index;
         };
     core.classifier = settings.classifier;
+    core.wrappings = settings.wrappings;
     for (const auto& [endpoint, name] : settings.applications)
         core.applications.emplace_back(endpoint, make_application(settings, name));
     for (const auto& [endpoint, name] : settings.datagram_applications)
@@ -97,8 +101,8 @@ DataPlane::DataPlane(const Settings& settings, std::vector<std::unique_ptr<tap::
         if (i < service_port_->queues()) queues.service = &service_port_->queue(i);
         for (std::size_t other = service_port_->queues(); i == 0 && other < settings.cores; ++other)
             queues.sends_for.push_back(other);
-        cores_.push_back(std::make_unique<Core>(core_settings(settings, spread_, i), std::move(queues),
-                                                spread_, handover_, takeover_));
+        cores_.push_back(std::make_unique<Core>(core_settings(settings, *service_port_, spread_, i),
+                                                std::move(queues), spread_, handover_, takeover_));
     }
 }
 

@@ -27,6 +27,7 @@ class DataPlane {
         std::size_t ring_bytes = 2 << 20;
         stack::Settings stack;  // max_connections is divided among the cores
         tap::ClassifierSettings classifier;
+        tap::Wrappings wrappings = tap::Wrappings::tags();
         std::vector<std::pair<stack::Endpoint, std::string>> applications;  // service → application name
         std::vector<std::pair<stack::Endpoint, std::string>> datagram_applications;  // of UDP services
         // Null for a name that they do not know; by default those of shadow_app/registry.hh.

@@ -74,6 +74,7 @@ std::unique_ptr<DataPlane> open_data_plane(const DaemonConfig& config) {
     settings.stack.mtu = service_port->mtu();
     settings.classifier.primary_link = config.primary_link.octets;
     settings.classifier.extra_filter = config.tap_filter;
+    settings.wrappings = config.wrappings;
     for (const auto& service : config.services)
         settings.classifier.services.push_back(
             {service.endpoint.address.octets, service.endpoint.port, service.transport});
@@ -96,6 +97,13 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
     if (config.probe) open_probe();
     failover::DecisionSettings decision = config.decision;
     decision.probe = probe_ != nullptr;
+    if (decision.fence)
+        fence_ = std::make_unique<failover::Fence>(
+            io, config.fence, [this](std::uint32_t attempt, const failover::CommandResult& result) {
+                events_.add(result.succeeded ? "fenced" : "fence_failed",
+                            {{"attempt", attempt}, {"outcome", result.outcome}});
+                spdlog::warn("fence attempt={} outcome=\"{}\"", attempt, result.outcome);
+            });
     watcher_ = std::make_unique<failover::Watcher>(
         io, decision,
         failover::Watcher::Senses{.read_links = [this] { return read_links(); },
@@ -133,6 +141,8 @@ void Replica::start() {
                 fields["services"].push_back(service_name(service) + "=" + service.application);
             fields["cores"] = plane_->cores();
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
+            fields["checksums_sent_by"] =
+                plane_->service_port().offloads().transmit_checksums ? "port" : "software";
             fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
             events_.add("ready", fields);
             spdlog::info("ready mode=silent services={}", fields["services"].dump());
@@ -188,10 +198,29 @@ void Replica::on_action(const failover::Action& action) {
             events_.add("silent", {{"evidence", evidence}});
             spdlog::info("silent evidence=\"{}\"", evidence);
             break;
+        case failover::Action::Kind::begin_fence:
+            begin_fence(action.evidence);
+            break;
+        case failover::Action::Kind::enter_faulted:
+            events_.add("faulted", {{"evidence", evidence}});
+            spdlog::critical("faulted: the fence failed; promote with --force, or restart understudyd");
+            break;
         case failover::Action::Kind::begin_takeover:
             begin_takeover(action);
             break;
+        // Nothing asks the machine for these: neither switchovers nor the veto reach it.
+        case failover::Action::Kind::begin_switchover:
+        case failover::Action::Kind::undo_switchover:
+        case failover::Action::Kind::mute:
+        case failover::Action::Kind::reassert:
+            break;
     }
+}
+
+void Replica::begin_fence(const failover::Evidence& evidence) {
+    events_.add("fencing", {{"evidence", failover::to_string(evidence)}});
+    spdlog::warn("fencing evidence=\"{}\"", failover::to_string(evidence));
+    fence_->run(evidence, [this](bool confirmed) { watcher_->fence_ended(confirmed); });
 }
 
 void Replica::begin_takeover(const failover::Action& action) {
@@ -351,7 +380,11 @@ void Replica::add_decision_counters(proto::v1::CountersResponse& counters) const
         "looks at a silence that was not proven, for what had arrived was not read yet");
     add("decision.held_without_first_heartbeat", decided.held_without_first_heartbeat,
         "looks at the silence of a primary that was never heard");
-    add("decision.promotions_refused", decided.promotions_refused, "promotions refused to an operator");
+    add("decision.operator_refused", decided.operator_refused, "requests refused to an operator");
+    add("decision.held_by_hold_down", decided.held_by_hold_down,
+        "looks at a proven death, held because this process started only just now");
+    add("decision.fences", decided.fences, "fence commands begun");
+    add("decision.fences_failed", decided.fences_failed, "fence commands that did not confirm");
     if (!probe_) return;
     const failover::ProbeCounters& probes = probe_->counters();
     add("probe.sent", probes.sent, "echo requests sent to the primary's ends of the heartbeat links");

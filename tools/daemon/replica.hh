@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "failover/fence.hh"
 #include "failover/heartbeat_service.hh"
 #include "failover/link_probe.hh"
 #include "failover/watcher.hh"
@@ -37,6 +38,7 @@ class Replica final : public ControlHandler {
     failover::Instant read_links();
     failover::Watcher::Tap look_at_tap() const;
     void on_action(const failover::Action& action);
+    void begin_fence(const failover::Evidence& evidence);
     void begin_takeover(const failover::Action& action);
     void report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
                          const std::string& evidence);
@@ -61,6 +63,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
     std::unique_ptr<HeartbeatKeyReload> key_reload_;
     std::unique_ptr<Repairer> repairer_;  // nothing: not wanted
+    std::unique_ptr<failover::Fence> fence_;  // nothing: none is configured
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;

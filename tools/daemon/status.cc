@@ -36,9 +36,13 @@ void add_counter(Counters& counters, const std::string& name, std::uint64_t valu
     counter.set_help(std::string(help));
 }
 
-void add_classifier_counters(Counters& counters, const tap::Classifier& classifier) {
+void add_tap_counters(Counters& counters, const Core& core) {
+    for (const auto& info : tap::decapsulation_counter_table())
+        add_counter(counters, "tap.decapsulation." + std::string(info.name),
+                    core.decapsulator().counters().*info.value, info.help);
     for (const auto& info : tap::classifier_counter_table())
-        add_counter(counters, "tap." + std::string(info.name), classifier.counters().*info.value, info.help);
+        add_counter(counters, "tap." + std::string(info.name), core.classifier().counters().*info.value,
+                    info.help);
 }
 
 // Both list the same counters.
@@ -52,6 +56,10 @@ void add_up(proto::v1::ConnectionCounts& sums, const proto::v1::ConnectionCounts
     sums.set_covered(sums.covered() + more.covered());
     sums.set_uncovered(sums.uncovered() + more.uncovered());
     sums.set_verified(sums.verified() + more.verified());
+    sums.set_bytes(sums.bytes() + more.bytes());
+    sums.set_covered_bytes(sums.covered_bytes() + more.covered_bytes());
+    sums.set_lag_bytes(sums.lag_bytes() + more.lag_bytes());
+    sums.set_largest_lag_bytes(std::max(sums.largest_lag_bytes(), more.largest_lag_bytes()));
     for (const auto& [coverage, count] : more.by_coverage())
         (*sums.mutable_by_coverage())[coverage] += count;
 }
@@ -91,7 +99,7 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
         for (const auto& tap : plane.taps())
             add_port(part, *tap, "tap");
     if (part.ports_size() == 0) part.add_ports();
-    add_classifier_counters(*part.mutable_ports(0)->mutable_counters(), core.classifier());
+    add_tap_counters(*part.mutable_ports(0)->mutable_counters(), core);
     if (core.index() == 0) add_port(part, plane.service_port(), "service");
     const CoverageCount count = core.count_coverage();
     auto& connections = *part.mutable_connections();
@@ -99,6 +107,10 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
     connections.set_covered(count.covered);
     connections.set_uncovered(count.open - count.covered);
     connections.set_verified(count.verified);
+    connections.set_bytes(count.bytes);
+    connections.set_covered_bytes(count.covered_bytes);
+    connections.set_lag_bytes(count.lag_bytes);
+    connections.set_largest_lag_bytes(count.largest_lag_bytes);
     for (const auto& [coverage, number] : count.by_coverage)
         (*connections.mutable_by_coverage())[stack::to_string(coverage)] = number;
     add_datagram_services(*part.mutable_services(), core);
@@ -137,7 +149,7 @@ CoreCounters core_counters(const Core& core) {
     for (const auto& info : stack::counter_table)
         add_counter(shared, "stack." + std::string(info.name), core.stack().counters().*info.value,
                     info.help);
-    add_classifier_counters(shared, core.classifier());
+    add_tap_counters(shared, core);
     const auto& host = core.host_counters();
     add_counter(shared, "app.accepted", host.accepted, "connections given to an application");
     add_counter(shared, "app.closed", host.closed, "connections that an application has seen end");

@@ -15,6 +15,10 @@ void CoverageCount::add(const CoverageCount& other) {
     open += other.open;
     covered += other.covered;
     verified += other.verified;
+    bytes += other.bytes;
+    covered_bytes += other.covered_bytes;
+    lag_bytes += other.lag_bytes;
+    largest_lag_bytes = std::max(largest_lag_bytes, other.largest_lag_bytes);
     for (const auto& [reason, count] : other.by_coverage)
         add(reason, count);
 }

@@ -23,6 +23,10 @@ struct CoverageCount {
     std::uint32_t open = 0;
     std::uint32_t covered = 0;
     std::uint32_t verified = 0;
+    std::uint64_t bytes = 0;          // of the open ones, both directions
+    std::uint64_t covered_bytes = 0;  // of the covered ones
+    std::uint64_t lag_bytes = 0;      // how far the applications are behind the primary
+    std::uint64_t largest_lag_bytes = 0;
     std::vector<std::pair<stack::Coverage, std::uint32_t>> by_coverage;
 
     void add(stack::Coverage coverage, std::uint32_t count);

@@ -47,7 +47,7 @@ def _set_up() -> None:
 
 
 def _simulate(json_file: Path | None) -> int:
-    program = str(default_build_dir() / "tests" / "sim" / "understudy-sim")
+    program = str(default_build_dir() / "tests" / "understudy-sim")
     words = [program, "--demo", *(["--json", str(json_file)] if json_file else [])]
     sys.stdout.flush()
     os.execv(program, words)

@@ -136,6 +136,9 @@ class Recorder final : public ConnectionEvents {
         input.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         log.push_back("datagram of " + to_string(client));
     }
+    void primary_sent(ConnectionId, std::span<const std::byte> bytes) override {
+        primary_output.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
     void seeded(const SeedRecord& record) override { seeds.push_back(record); }
     void address_conflict(const IpAddress& address, const LinkAddress& link) override {
         log.push_back("conflict over " + to_string(address) + " with " + to_string(link));
@@ -143,6 +146,7 @@ class Recorder final : public ConnectionEvents {
 
     ConnectionId connection;
     std::string input;
+    std::string primary_output;
     std::size_t appetite = SIZE_MAX;
     std::vector<std::string> log;
     std::vector<SeedRecord> seeds;

@@ -233,5 +233,31 @@ TEST_F(Identity, AnAbandonedConnectionHoldsNothingAndIsForgotten) {
     EXPECT_EQ(slow.stack.connection_count(), 0u);
 }
 
+TEST_F(Identity, AllConnectionsTogetherHaveABudget) {
+    Settings settings = settings_for(Mode::silent);
+    settings.shadow.total_budget_bytes = 1000;
+    Host slow(settings);
+    slow.events.appetite = 0;
+    Mirror::handshake_on(slow);
+    Packet data = client_packet(0, 0, TcpFlags::ack);
+    data.payload.assign(400, 'd');  // counted twice: unread, and not acknowledged by the primary
+    slow.inject(data, Source::tap_from_client);
+    EXPECT_EQ(slow.snapshot().coverage, Coverage::covered);
+    data.tcp.seq = host.client_seq(400);
+    slow.inject(data, Source::tap_from_client);
+    EXPECT_EQ(slow.snapshot().coverage, Coverage::over_budget);
+    // What it held is free again.
+    Packet other = client_packet(0, 0, TcpFlags::syn);
+    other.source.port = 40001;
+    slow.inject(other, Source::tap_from_client);
+    Packet answer = primary_packet(0, 0, TcpFlags::syn | TcpFlags::ack);
+    answer.destination.port = 40001;
+    slow.inject(answer, Source::tap_from_primary);
+    data.source.port = 40001;
+    data.tcp.seq = host.client_seq(0);
+    slow.inject(data, Source::tap_from_client);
+    EXPECT_EQ(slow.snapshot().coverage, Coverage::covered);
+}
+
 }  // namespace
 }  // namespace understudy::stack::test

@@ -196,6 +196,32 @@ TEST_F(Repairing, RepairGivesNoRoundTrip) {
     EXPECT_EQ(host.snapshot().srtt, Duration::zero());
 }
 
+TEST_F(Repairing, APieceMayReachBeyondTheClientsAcknowledgement) {
+    client(0, 0, "request");
+    host.send("answers");
+    primary(6, 7, "s");
+    client(7, 3, "");
+    const auto asked = missing();
+    ASSERT_EQ(asked.size(), 1u);
+    EXPECT_TRUE(fill(asked[0], "answer"));
+    EXPECT_EQ(coverage(), Coverage::covered);
+    EXPECT_EQ(counters().uncompared, 0u);
+    EXPECT_EQ(host.snapshot().snd_una, host.server_seq(3).raw());
+}
+
+TEST_F(Repairing, WhatAResetOfThePrimaryProvesIsAskedFor) {
+    client(0, 0, "request");
+    primary(0, 7, "");
+    host.inject(primary_packet(6, 7, TcpFlags::rst | TcpFlags::ack), Source::tap_from_primary);
+    const auto asked = missing();
+    ASSERT_EQ(asked.size(), 1u);
+    EXPECT_EQ(asked[0].direction, Direction::from_primary);
+    EXPECT_EQ(asked[0].end, host.server_seq(6).raw());
+    EXPECT_TRUE(fill(asked[0], "answer"));
+    EXPECT_EQ(coverage(), Coverage::covered);
+    EXPECT_TRUE(missing().empty());
+}
+
 TEST_F(Repairing, YoungGapsAreLeftToReordering) {
     primary(0, 7, "");
     EXPECT_TRUE(missing(5ms).empty());

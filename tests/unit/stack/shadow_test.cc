@@ -58,6 +58,19 @@ TEST_F(Shadowing, ClientSegmentsThatOvertakeTheSynAckWait) {
     EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
 }
 
+TEST_F(Shadowing, PrimarySegmentsThatOvertakeTheSynAckWait) {
+    client_syn();
+    primary(4, 0, "er", TcpFlags::fin);
+    primary(0, 0, "bann");
+    client(0, 7, "");
+    EXPECT_TRUE(host.events.log.empty());
+    primary_syn_ack();
+    EXPECT_EQ(host.events.primary_output, "banner");
+    host.send("banner");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+    EXPECT_EQ(host.snapshot().state, State::fin_wait_2);
+}
+
 TEST_F(Shadowing, WithoutTheSynTheConnectionIsInferred) {
     primary_syn_ack();
     client(0, 0, "hello");
@@ -242,6 +255,7 @@ TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
     handshake();
     primary(0, 0, "partial answer");
     primary(14, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     EXPECT_THAT(host.events.log, ElementsAre("accepted"));
     host.send("partial answer");
     EXPECT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
@@ -250,6 +264,7 @@ TEST_F(Shadowing, ThePrimarysResetWaitsForTheApplicationToCatchUp) {
 TEST_F(Shadowing, StragglersOfAResetConnectionBeginNoOther) {
     handshake();
     primary(0, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
     client(0, 0, "behind on the mirror");
     EXPECT_EQ(host.stack.connection_count(), 1u);
@@ -262,11 +277,44 @@ TEST_F(Shadowing, StragglersOfAResetConnectionBeginNoOther) {
 TEST_F(Shadowing, PrimaryBytesBehindTheClientsResetAreNoDivergence) {
     handshake();
     client(0, 0, "", TcpFlags::rst);
+    host.pass(100ms);
     ASSERT_THAT(host.events.log, ElementsAre("accepted", "reset_by_peer"));
     primary(0, 0, "under way");
     EXPECT_EQ(host.stack.counters().divergences, 0u);
     EXPECT_EQ(host.stack.promote(host.now).reset, 0u);
     EXPECT_EQ(host.stack.connection_count(), 0u);
+}
+
+TEST_F(Shadowing, BytesAcknowledgedWithinALaterSegmentCameInAnother) {
+    handshake();
+    client(0, 4, "");
+    primary(0, 0, "answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::uncompared);
+}
+
+TEST_F(Shadowing, AnAckOfAWholeSegmentMayOvertakeIt) {
+    handshake();
+    client(0, 6, "");
+    primary(0, 0, "answer");
+    host.send("answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
+TEST_F(Shadowing, AnAckOfASegmentMayOvertakeItAndTheNext) {
+    handshake();
+    client(0, 3, "");
+    primary(3, 0, "wer");
+    primary(0, 0, "ans");
+    host.send("answer");
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
+}
+
+TEST_F(Shadowing, AnAckWithinASuperFrameMayOvertakeIt) {
+    handshake();
+    client(0, 1000, "");
+    primary(0, 0, std::string(3000, 'x'));
+    host.send(std::string(3000, 'x'));
+    EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
 }
 
 TEST_F(Shadowing, AnEarlyEndOfTheApplicationIsADivergence) {
@@ -310,6 +358,22 @@ TEST_F(Shadowing, UnfilledChecksumsPassOnlyWithTheSetting) {
     Host tolerant(settings);
     tolerant.stack.receive(std::span(&received, 1), tolerant.now);
     EXPECT_EQ(tolerant.stack.connection_count(), 1u);
+}
+
+TEST_F(Shadowing, UnfilledHeaderChecksumsPassOnlyWithTheSetting) {
+    auto frame = encode(client_packet(0, 0, TcpFlags::syn));
+    wire::store16(frame.data() + 14 + 10, 0);
+    const ReceivedFrame received{Source::tap_from_client, frame, static_cast<std::uint32_t>(frame.size())};
+    host.stack.receive(std::span(&received, 1), host.now);
+    EXPECT_EQ(host.stack.counters().drop_unfilled_ip_checksum, 1u);
+    Settings settings = settings_for(Mode::silent);
+    settings.shadow.accept_unfilled_checksums = true;
+    Host tolerant(settings);
+    tolerant.stack.receive(std::span(&received, 1), tolerant.now);
+    EXPECT_EQ(tolerant.stack.connection_count(), 1u);
+    frame[14 + 10] = std::byte{1};
+    tolerant.stack.receive(std::span(&received, 1), tolerant.now);
+    EXPECT_EQ(tolerant.stack.counters().drop_ip_checksum, 1u) << "any other mismatch is loss";
 }
 
 }  // namespace

@@ -47,6 +47,9 @@ TEST(Ipv4, RefusesImpossibleHeaders) {
     EXPECT_EQ(parse_ipv4(std::span(packet).first(19), read), IpError::malformed);
     packet[8] ^= std::byte{1};
     EXPECT_EQ(parse_ipv4(packet, read), IpError::bad_checksum);
+    packet[10] = packet[11] = std::byte{0};
+    EXPECT_EQ(parse_ipv4(packet, read), IpError::unfilled_checksum);
+    EXPECT_EQ(read.source, header.source) << "read all the same";
     packet[0] = std::byte{0x44};
     EXPECT_EQ(parse_ipv4(packet, read), IpError::malformed);
 }

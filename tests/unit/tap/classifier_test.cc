@@ -145,6 +145,37 @@ TEST(Classifier, SetsOtherIpv6TrafficApart) {
     expect(with(packet6(), [](Packet& p) { p.cut = 31; }), Verdict::not_service, false, "malformed");
 }
 
+TEST(Classifier, ReadsPortsBehindIpv6ExtensionHeaders) {
+    const auto with_header = [](int kind, std::uint8_t third) {
+        auto bytes = test::build_ipv6(packet6());
+        const std::byte next = bytes[20];
+        bytes[20] = std::byte(kind);
+        bytes[19] = std::byte(std::to_integer<int>(bytes[19]) + 8);
+        std::array<std::byte, 8> header{next, std::byte{0}, std::byte{third}};
+        bytes.insert(bytes.begin() + 54, header.begin(), header.end());
+        return bytes;
+    };
+    const std::set<std::string> taken{"from_client"}, fragment{"fragment"};
+    for (const int kind : {IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT})
+        EXPECT_EQ(classify(with_header(kind, 0)).raised, taken) << kind;
+    EXPECT_EQ(classify(with_header(IPPROTO_FRAGMENT, 1)).raised, fragment);
+    EXPECT_EQ(classify(with_header(IPPROTO_HOPOPTS, 0), "ip6").raised, taken);
+    EXPECT_EQ(classify(with_header(IPPROTO_HOPOPTS, 0), "ip").raised, std::set<std::string>{"not_selected"});
+}
+
+TEST(Classifier, WithoutALinkLevelAddressTheServicesAddressNamesThePrimary) {
+    ClassifierSettings anywhere = settings();
+    anywhere.primary_link.reset();
+    Classifier classifier(anywhere);
+    Packet answer = reply();
+    answer.source_link = test::stranger_link;
+    answer.destination_link = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    const auto bytes = build(answer);
+    const Classified classified = classifier.classify(frame_of(bytes));
+    EXPECT_EQ(classified.verdict, Verdict::from_primary);
+    EXPECT_FALSE(classified.sign_of_life);
+}
+
 TEST(Classifier, SetsOtherTrafficApart) {
     for (const bool primary : {false, true}) {
         Packet base;
@@ -178,7 +209,7 @@ TEST(Classifier, GivesFragmentsAndIcmpOfAServicesAddressToTheStack) {
     const auto check = [](const Packet& base, const Kind& kind) {
         Packet packet = base;
         kind.change(packet);
-        packet.destination_port = 0;
+        packet.destination_port = 8;  // no service's; behind a fragment header, an offset of one unit
         expect(packet, Verdict::from_client, false, kind.counter);
         Packet answer = packet;
         std::swap(answer.source, answer.destination);

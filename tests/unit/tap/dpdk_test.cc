@@ -1,7 +1,6 @@
-// One EAL serves the whole program; where it cannot start, every test says so and is skipped.
+// Ports over devices that need no hardware.
 #include <gtest/gtest.h>
 #include <pcap/pcap.h>
-#include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
@@ -13,8 +12,8 @@
 #include "tap/dpdk_port.hh"
 #include "tap/filter.hh"
 #include "tests/unit/tap/captures.hh"
+#include "tests/unit/tap/dpdk_fixture.hh"
 #include "tests/unit/tap/frames.hh"
-#include "tests/unit/tap/own_network.hh"
 #include "tests/unit/tap/port_traffic.hh"
 
 namespace understudy::tap {
@@ -22,37 +21,8 @@ namespace {
 
 using test::build;
 using test::Bytes;
+using test::DpdkTest;
 using test::send;
-
-class DpdkTest : public ::testing::Test {
-  protected:
-    static void SetUpTestSuite() {
-        // Before the EAL makes threads.
-        if (!dpdk_started()) no_network() = test::enter_own_network();
-        cpu_set_t before, after;
-        pthread_getaffinity_np(pthread_self(), sizeof before, &before);
-        try {
-            start_dpdk({.arguments = "--no-huge -m 256"});
-            failure().clear();
-        } catch (const PortError& error) {
-            failure() = error.what();
-        }
-        pthread_getaffinity_np(pthread_self(), sizeof after, &after);
-        EXPECT_TRUE(CPU_EQUAL(&before, &after)) << "the calling thread lost its affinity";
-    }
-    void SetUp() override {
-        if (!failure().empty()) GTEST_SKIP() << failure();
-    }
-
-    static std::string& failure() {
-        static std::string text;
-        return text;
-    }
-    static std::string& no_network() {
-        static std::string text;
-        return text;
-    }
-};
 
 std::string refusal(const std::string& spec) {
     try {
@@ -227,16 +197,15 @@ TEST_F(DpdkTest, ReadsACaptureThroughTheCaptureDriver) {
 }
 
 TEST_F(DpdkTest, HandsAFrameOfSeveralSegmentsOutInOnePiece) {
-    // Longer than one buffer, and than its tail room: what cannot be made one piece is refused.
     const std::vector<Bytes> frames = {build({}), Bytes(5000, std::byte{7}), build(test::reply())};
     const CaptureFile file(frames);
     const auto port = open_port("dpdk:net_pcap1,rx_pcap=" + file.path(), {});
     std::array<Frame, 8> burst;
     const std::size_t count = port->receive(burst);
-    ASSERT_EQ(count, 2u);
-    EXPECT_EQ(burst[1].bytes.size(), frames[2].size());
-    EXPECT_EQ(port->statistics().receive_errors, 1u);
-    EXPECT_EQ(port->statistics().received_frames, 2u);
+    ASSERT_EQ(count, frames.size());
+    for (std::size_t i = 0; i < count; ++i)
+        EXPECT_EQ(Bytes(burst[i].bytes.begin(), burst[i].bytes.end()), frames[i]);
+    EXPECT_EQ(port->statistics().receive_errors, 0u);
     port->release(std::span(burst).first(count));
 }
 

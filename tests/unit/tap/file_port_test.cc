@@ -130,8 +130,20 @@ TEST_F(FilePortTest, TakesNoFrames) {
 }
 
 TEST_F(FilePortTest, RefusesOtherLinkTypes) {
-    write({}, DLT_RAW);
-    EXPECT_NE(refusal().find("not Ethernet"), std::string::npos) << refusal();
+    write({}, DLT_USB_LINUX);
+    EXPECT_NE(refusal().find("cannot be read"), std::string::npos) << refusal();
+}
+
+TEST_F(FilePortTest, GivesPacketsOfOtherLinksAnEthernetHeader) {
+    const Bytes frame = test::build({});
+    write({Bytes(frame.begin() + 14, frame.end()), Bytes(3)}, DLT_RAW, 5);
+    const auto port = open();
+    std::array<Frame, 4> burst;
+    ASSERT_EQ(port->receive(burst), 1u);
+    EXPECT_EQ(burst[0].bytes.size(), frame.size());
+    EXPECT_EQ(burst[0].wire_length, frame.size() + 5);
+    EXPECT_TRUE(std::equal(frame.begin() + 12, frame.end(), burst[0].bytes.begin() + 12));
+    EXPECT_EQ(port->statistics().receive_errors, 1u) << "no IP";
 }
 
 TEST_F(FilePortTest, RefusesWhatIsNoCapture) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "tests/unit/stack/summing_port.hh"
 #include "tests/unit/stack/udp_frames.hh"
 #include "tests/unit/tools/plane_harness.hh"
 #include "tools/daemon/status.hh"
@@ -105,6 +106,36 @@ TEST_P(DatagramPlane, ATakeoverSendsWhatThePrimaryDidNotAnswer) {
     plane_.settle();
     EXPECT_EQ(take_answers().size(), std::size_t{client_count});
     EXPECT_EQ(plane_.sum(&stack::Counters::drop_udp_no_link), 0u);
+}
+
+TEST_P(DatagramPlane, AFrameThatThePortCheckedIsNotCheckedOnAnotherCore) {
+    for (std::uint16_t i = 0; i < client_count; ++i) {
+        // A sum that would be refused shows that nobody looks at it.
+        const UdpPacket request{.source = client(i), .payload = text_of(i), .checksum = 0x1234};
+        plane_.tap->push(stack::test::encode(request), 0, i % plane_.tap->queues(), true);
+    }
+    plane_.settle();
+    EXPECT_EQ(counts().received(), client_count);
+    EXPECT_EQ(plane_.sum(&stack::Counters::drop_udp_checksum), 0u);
+}
+
+TEST(DatagramPlaneOffload, EveryCoreLeavesTheSumToAServicePortThatFillsItIn) {
+    // One queue: what the other core sends goes through core 0.
+    Plane plane({.cores = 2, .offloads = {.transmit_checksums = true}, .udp = true});
+    plane.take_over();
+    (void)plane.take_sent();
+    for (std::uint16_t i = 0; i < client_count; ++i) {
+        const UdpPacket request{.link_destination = replica_link, .source = client(i), .payload = text_of(i)};
+        plane.service->push(stack::test::encode(request));
+    }
+    plane.settle();
+    auto frames = plane.take_sent();
+    ASSERT_EQ(frames.size(), client_count);
+    for (auto& frame : frames) {
+        EXPECT_FALSE(decode_datagram(frame));
+        stack::test::fill_checksum(frame);
+        EXPECT_TRUE(decode_datagram(frame));
+    }
 }
 
 TEST_P(DatagramPlane, TellsAnswersThatDiffer) {

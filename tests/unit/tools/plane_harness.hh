@@ -106,7 +106,8 @@ class Plane {
         std::size_t ring_bytes = 0;  // the least there is
         DataPlane::MakeApplication make_application = nullptr;
         Core::Clock clock = nullptr;
-        bool udp = false;  // the service is there over UDP as well
+        tap::PortOffloads offloads{};  // of the service port
+        bool udp = false;              // the service is there over UDP as well
     };
 
     explicit Plane(const Shape& shape) {
@@ -126,6 +127,7 @@ class Plane {
         settings.make_application = shape.make_application;
         settings.clock = shape.clock ? shape.clock : [this] { return now; };
         auto service_port = std::make_unique<tap::MemoryPort>(1500, 1 << 20, shape.service_queues);
+        service_port->set_offloads(shape.offloads);
         service = service_port.get();
         std::vector<std::unique_ptr<tap::Port>> tap_ports;
         for (std::size_t i = 0; i < shape.taps; ++i) {

@@ -137,5 +137,51 @@ TEST(RenderRow, SaysWhereAHoleBegins) {
     EXPECT_NE(out.str().find("hole at 4711"), std::string::npos) << out.str();
 }
 
+TEST(RenderRow, SaysWhatCannotBeContinued) {
+    v1::ConnectionRow row;
+    row.set_coverage("not_continuable");
+    row.set_hindrance("multipath");
+    Table table = connection_table();
+    add_row(table, row);
+    std::ostringstream out;
+    table.print(out);
+    EXPECT_NE(out.str().find("not_continuable: multipath"), std::string::npos) << out.str();
+}
+
+TEST(RenderRow, ShowsBothVersionsOfADifference) {
+    v1::ConnectionRow row;
+    std::ostringstream none;
+    print_difference(none, row);
+    EXPECT_EQ(none.str(), "");
+    row.set_client("10.77.0.100:40000");
+    auto& difference = *row.mutable_difference();
+    difference.set_offset(23);
+    difference.set_before(1);
+    difference.mutable_application()->set_hex("3a 31");
+    difference.mutable_application()->set_text(":1");
+    difference.mutable_primary()->set_hex("3a 32");
+    difference.mutable_primary()->set_text(":2");
+    std::ostringstream out;
+    print_difference(out, row);
+    EXPECT_NE(out.str().find("10.77.0.100:40000 differs at byte 23, after 1 equal bytes"), std::string::npos);
+    EXPECT_NE(out.str().find("application  3a 31"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("|:2|"), std::string::npos) << out.str();
+}
+
+TEST(RenderStatus, GivesCoverageInPerCentAndTheLag) {
+    v1::StatusResponse status;
+    auto& counts = *status.mutable_connections();
+    counts.set_open(8);
+    counts.set_covered(7);
+    counts.set_bytes(1000);
+    counts.set_covered_bytes(250);
+    counts.set_lag_bytes(90);
+    counts.set_largest_lag_bytes(60);
+    std::ostringstream out;
+    print_status(out, status);
+    EXPECT_NE(out.str().find("87.5 % of connections, 25.0 % of bytes"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("90 bytes behind, one of them 60"), std::string::npos) << out.str();
+}
+
 }  // namespace
 }  // namespace understudy::tools
