@@ -171,6 +171,8 @@ class Topology:
 
     mirror: Mirror
     ip: str = "4"
+    # The copies go by x0 and y0, between which a program may do harm to them before they reach m0.
+    detour: bool = False
     run_id: str = field(default_factory=make_run_id)
 
     def __post_init__(self) -> None:
@@ -219,6 +221,8 @@ class Topology:
             ("m0", self.replica, "tap0", TAP_MAC),
         ):
             lines.append(f"link add {port} type veth peer name {interface} address {mac} netns {host}")
+        if self.detour:
+            lines += ["link add x0 type veth peer name y0", "link set x0 up", "link set y0 up"]
         lines += [f"link set {port} master br0" for port in ("c0", "p0", "r0")]
         lines += [f"link set {port} up" for port in ("br0", "c0", "p0", "r0", "m0")]
         ip_batch(self.switch, lines)
@@ -244,14 +248,15 @@ class Topology:
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
         # ports see what the kernel's own receive path would have put right.
-        for port in ("m0", "r0"):
+        monitor = "x0" if self.detour else "m0"
+        for port in {"m0", monitor, "r0"}:
             self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
         port = self.mirror.port
         self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
         for direction in ("ingress", "egress"):
             self.exec_in_switch(
                 "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
-                "action", "mirred", "egress", "mirror", "dev", "m0")
+                "action", "mirred", "egress", "mirror", "dev", monitor)
 
     def exec_in_switch(self, *words: str) -> None:
         run("ip", "netns", "exec", self.switch, *words)
