@@ -576,7 +576,7 @@ std::size_t Stack::time_wait_count() const {
 
 std::optional<ConnectionSnapshot> Stack::snapshot(ConnectionId id) const {
     const Connection* c = impl_->core.table.find(id);
-    if (c == nullptr) return std::nullopt;
+    if (c == nullptr || c->refused) return std::nullopt;
     return impl_->snapshot_of(*c);
 }
 
@@ -585,7 +585,8 @@ std::vector<ConnectionSnapshot> Stack::snapshots(std::uint32_t& cursor, std::siz
     const std::uint32_t end = impl_->core.table.index_end();
     for (; cursor < end && result.size() < limit; ++cursor) {
         const Connection& c = impl_->core.table.at(cursor);
-        if (c.in_use) result.push_back(impl_->snapshot_of(c));
+        // What was reset at the promotion is nobody's connection any more.
+        if (c.in_use && !c.refused) result.push_back(impl_->snapshot_of(c));
     }
     if (cursor >= end) cursor = 0;
     return result;

@@ -88,6 +88,18 @@ def power_fault(*words: str) -> Callable[[], None]:
     return lambda: expect_takeover(judge([*QUICK, *words]))
 
 
+def mirror_faults(*words: str, all_survive: bool = False) -> Callable[[], None]:
+    def case() -> None:
+        result = judge([*QUICK, "--clients", "40", *words])
+        connections = result["connections"]
+        # The lab itself holds the clients' fate against the coverage at the decision.
+        assert result["verdict"] == "survived", result["reason"]
+        assert connections["survived"] + connections["reset"] == connections["open_at_failure"] == 40, connections
+        assert connections["reset"] == 0 or not all_survive, connections
+        assert result["bytes"]["wrong"] == 0 and result["bytes"]["checked"] > 0, result["bytes"]
+    return case
+
+
 def datagrams(*words: str) -> Callable[[], None]:
     def case() -> None:
         result = judge([*QUICK, "--app", "udp-echo", *words])
@@ -231,6 +243,10 @@ CASES: dict[str, Callable[[], None]] = {
     "mirror-uplink": power_fault("--mirror", "uplink"),
     "mirror-both": power_fault("--mirror", "both"),
     "repair": power_fault("--repair"),
+    "repair-loss": mirror_faults("--mirror-loss", "0.2%", "--repair", all_survive=True),
+    "mirror-both-loss": mirror_faults("--mirror", "both", "--mirror-loss", "0.2%"),
+    "mirror-loss": mirror_faults("--mirror-loss", "0.2%"),
+    "mirror-order": mirror_faults("--mirror-reorder", "3%", "--mirror-duplicate", "3%", all_survive=True),
     "control-run": control_run,
     "any-client": any_client,
     "failing-client": failing_client,

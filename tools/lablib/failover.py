@@ -23,6 +23,8 @@ from .wire import WireReport, judge_wire
 _POLL_S = 0.02
 # What runs in the lab stands for machines of its own: other work on this one must not silence them.
 _PRIORITY = -15
+_IMPAIR_READY_S = 10.0
+_OVERTAKEN_BY_US = 2000
 _FOLDER_PREFIX = "understudy-lab-"
 
 
@@ -68,7 +70,7 @@ class FailoverRun:
         self._observer = observer or Observer()
         self._client_capture = client_capture
         self._tools = Tools(options.build_dir)
-        self._topology = Topology(options.mirror, options.ip)
+        self._topology = Topology(options.mirror, options.ip, detour=options.mirror_faults.any)
         self._folder: Path | None = None
         self._captures: list[Capture] = []
         self._programs: list[Program] = []
@@ -82,7 +84,9 @@ class FailoverRun:
         if os.geteuid() != 0:
             raise EnvironmentProblem("the lab needs root: it makes network namespaces; use sudo")
         needed = ["understudyd", "understudy-agent", "understudy", "understudy-twin"]
-        self._tools.check(needed + (["understudy-load"] if self._options.client is None else []))
+        needed += ["understudy-load"] if self._options.client is None else []
+        needed += ["impair"] if self._options.mirror_faults.any else []
+        self._tools.check(needed)
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
         return self
 
@@ -124,6 +128,8 @@ class FailoverRun:
     def _run(self, folder: Path) -> Result:
         options = self._options
         service_capture = self._start_captures(folder)
+        if options.mirror_faults.any:
+            self._harm_the_mirror(folder)
         replica = Replica(options, self._tools, self._topology, folder)
         self._programs.append(replica.program)
         replica.wait_until_ready()
@@ -155,6 +161,17 @@ class FailoverRun:
         wire, first_after_ns = self._look_at_wire(service_capture, replica)
         return judge(Observations(options, started_ns, report, timed_out, self.fault_record, replica.log, wire,
                                   first_after_ns, self._notes, replica_view))
+
+    def _harm_the_mirror(self, folder: Path) -> None:
+        faults = self._options.mirror_faults
+        for i in range(len(self._options.mirror.ports)):
+            words = [self._tools.path("impair"), f"y{i}", f"m{i}", "--seed", str(os.getpid() + i),
+                     "--loss", str(faults.loss),
+                     "--reorder", str(faults.reorder), "--reorder-delay-us", str(_OVERTAKEN_BY_US),
+                     "--duplicate", str(faults.duplicate)]
+            impair = Program(f"impair{i}", self._topology.switch, words, folder)
+            self._programs.append(impair)
+            impair.wait_for_line("ready", _IMPAIR_READY_S)
 
     def _note(self, at_ns: int, what: str) -> None:
         self._notes.append((at_ns, what))

@@ -24,6 +24,19 @@ _AFTER_TAKEOVER_S = 5.0
 
 
 @dataclass(frozen=True)
+class MirrorFaults:
+    """What the mirror does to the copies, each in parts of a million."""
+
+    loss: int = 0
+    reorder: int = 0
+    duplicate: int = 0
+
+    @property
+    def any(self) -> bool:
+        return bool(self.loss or self.reorder or self.duplicate)
+
+
+@dataclass(frozen=True)
 class FailoverOptions:
     """One run, checked."""
 
@@ -37,6 +50,7 @@ class FailoverOptions:
     kill_after_s: float = 3.0
     fault: FaultKind = FaultKind.POWER
     mirror: Mirror = Mirror.UPLINK
+    mirror_faults: MirrorFaults = MirrorFaults()
     heartbeat_interval_ms: int = 100
     heartbeat_misses: int = 3
     cores: int = 1
@@ -127,6 +141,9 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--mirror", choices=[mirror.value for mirror in Mirror], default=defaults.mirror.value,
                          help="the switch port that is copied to the tap; both: each to a tap of its own "
                               "(default: %(default)s)")
+    for fault_name, what in (("loss", "lost"), ("reorder", "overtaken by later ones"), ("duplicate", "doubled")):
+        network.add_argument(f"--mirror-{fault_name}", default="0", metavar="P%",
+                             help=f"frames of the mirror that are {what} on the way to the tap (default: 0)")
     network.add_argument("--heartbeat-interval-ms", type=int, default=defaults.heartbeat_interval_ms, metavar="N",
                          help="(default: %(default)s)")
     network.add_argument("--heartbeat-misses", type=int, default=defaults.heartbeat_misses, metavar="N",
@@ -192,6 +209,9 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         kill_after_s=arguments.kill_after,
         fault=fault,
         mirror=Mirror(arguments.mirror),
+        mirror_faults=MirrorFaults(_per_million("--mirror-loss", arguments.mirror_loss),
+                                   _per_million("--mirror-reorder", arguments.mirror_reorder),
+                                   _per_million("--mirror-duplicate", arguments.mirror_duplicate)),
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,
         cores=arguments.cores,
@@ -201,6 +221,15 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         pcap_dir=arguments.pcap,
         build_dir=(arguments.build_dir or default_build_dir()).absolute(),
     )
+
+
+def _per_million(name: str, text: str) -> int:
+    try:
+        per_cent = float(text.removesuffix("%"))
+    except ValueError:
+        raise UsageError(f"{name} {text}: not a percentage, such as 1% or 0.5%") from None
+    _check_range(name, per_cent, 0, 100)
+    return round(per_cent * 10_000)
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -89,6 +89,7 @@ class Tools:
         "understudy": "tools/cli/understudy",
         "understudy-twin": "tools/twin/understudy-twin",
         "understudy-load": "tools/load/understudy-load",
+        "impair": "tests/interop/impair",
     }
 
     def __init__(self, build_dir: Path) -> None:

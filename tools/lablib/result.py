@@ -117,6 +117,7 @@ class Result:
                 "fault": self.options.fault.value,
                 "kill_after_s": self.options.kill_after_s,
                 "mirror": self.options.mirror.value,
+                "mirror_faults_per_million": vars(self.options.mirror_faults),
                 "heartbeat_interval_ms": self.options.heartbeat_interval_ms,
                 "heartbeat_misses": self.options.heartbeat_misses,
             },
@@ -213,6 +214,8 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
     uncounted = seen.options.client is not None and (control_run or seen.options.over_datagrams)
     if counts.open_at_failure == 0 and not uncounted:
         return "no connection was open at the failure"
+    if seen.options.mirror_faults.any and decision is not None:
+        return _what_coverage_got_wrong(seen, counts, decision)
     if counts.reset or counts.stalled or counts.survived != counts.open_at_failure:
         return (f"of {counts.open_at_failure} connections {counts.survived} survived, {counts.reset} were reset, "
                 f"{counts.stalled} stalled")
@@ -221,8 +224,26 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
     return None
 
 
+def _what_coverage_got_wrong(seen: Observations, counts: Connections, decision: Event) -> str | None:
+    """With a mirror that loses frames: the coverage at the decision is what the clients must have seen (rules.md 33)."""
+    covered, uncovered = decision.count("covered"), decision.count("uncovered")
+    # A lost tail shows only in the client's own numbers, after the takeover (rules.md 3).
+    counters = seen.replica_view.get("counters") or {}
+    contradicted = next((int(entry["value"]) for entry in counters.get("counters", [])
+                         if entry["name"] == "stack.connections_contradicted"), 0)
+    if counts.stalled:
+        return f"{counts.stalled} connections stalled instead of being reset"
+    if counts.survived + contradicted != covered or counts.reset != uncovered + contradicted:
+        return (f"the decision saw {covered} connections covered and {uncovered} not, and {contradicted} were "
+                f"contradicted by their clients, but {counts.survived} survived and {counts.reset} were reset")
+    return None
+
+
 def _what_went_well(result: Result) -> str:
     counts = result.connections
+    if result.options.mirror_faults.any:
+        return (f"as the coverage said: {counts.survived} connections carried on, {counts.reset} reset, "
+                f"{result.bytes_checked} bytes checked, none wrong")
     if result.options.fault is FaultKind.NONE:
         return f"control run: {counts.survived} connections served by the primary, and nobody took over"
     checked = (f", {result.bytes_checked} bytes checked, none wrong"

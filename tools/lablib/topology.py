@@ -173,6 +173,8 @@ class Topology:
 
     mirror: Mirror
     ip: str = "4"
+    # The copies of a port go by xN and yN, where a program may do harm to them before they reach mN.
+    detour: bool = False
     run_id: str = field(default_factory=make_run_id)
 
     def __post_init__(self) -> None:
@@ -218,9 +220,12 @@ class Topology:
             ("c0", self.client, "lan0", CLIENT_MAC),
             ("p0", self.primary, "lan0", PRIMARY_MAC),
             ("r0", self.replica, "lan0", REPLICA_MAC),
-            *((f"m{i}", self.replica, f"tap{i}", TAP_MACS[i]) for i in range(len(self.mirror.ports))),
+            *((f"m{i}", self.replica, f"tap{i}", TAP_MACS[i]) for i in self._taps()),
         ):
             lines.append(f"link add {port} type veth peer name {interface} address {mac} netns {host}")
+        if self.detour:
+            for i in self._taps():
+                lines += [f"link add x{i} type veth peer name y{i}", f"link set x{i} up", f"link set y{i} up"]
         lines += [f"link set {port} master br0" for port in ("c0", "p0", "r0")]
         lines += [f"link set {port} up" for port in ("br0", "c0", "p0", "r0", *self._monitors())]
         ip_batch(self.switch, lines)
@@ -234,7 +239,7 @@ class Topology:
         ip_batch(self.client, self._lan_address(CLIENT_ADDRESSES))
         # The replica's kernel owns no service address and stays silent: the stack is the only one to speak there.
         replica = ["link set lan0 arp off", "link set lan0 up"]
-        for i in range(len(self.mirror.ports)):
+        for i in self._taps():
             replica += [f"link set tap{i} arp off", f"link set tap{i} promisc on", f"link set tap{i} up"]
         for link in HEARTBEAT_LINKS:
             replica += [f"addr add {link.replica}/24 dev {link.interface}", f"link set {link.interface} up"]
@@ -247,17 +252,21 @@ class Topology:
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
         # ports see what the kernel's own receive path would have put right.
-        for port in (*self._monitors(), "r0"):
+        monitors = [f"x{i}" for i in self._taps()] if self.detour else self._monitors()
+        for port in {*self._monitors(), *monitors, "r0"}:
             self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
-        for port, monitor in zip(self.mirror.ports, self._monitors(), strict=True):
+        for port, monitor in zip(self.mirror.ports, monitors, strict=True):
             self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
             for direction in ("ingress", "egress"):
                 self.exec_in_switch(
                     "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
                     "action", "mirred", "egress", "mirror", "dev", monitor)
 
+    def _taps(self) -> range:
+        return range(len(self.mirror.ports))
+
     def _monitors(self) -> list[str]:
-        return [f"m{i}" for i in range(len(self.mirror.ports))]
+        return [f"m{i}" for i in self._taps()]
 
     def exec_in_switch(self, *words: str) -> None:
         run("ip", "netns", "exec", self.switch, *words)

@@ -53,6 +53,8 @@ class FenceTest : public ::testing::Test {
 // Whether a process of the group runs: those that were killed may stay as zombies until init has seen them.
 bool runs(int group) {
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+        const std::string name = entry.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
         std::ifstream in(entry.path() / "stat");
         std::string text((std::istreambuf_iterator<char>(in)), {});
         const std::size_t name_end = text.rfind(')');
