@@ -96,8 +96,9 @@ TEST(SessionRepair, OfAnEarlierLifeIsRefused) {
     const std::string bytes = replica.repair(question(), at(1));
     Session restarted = make(Role::agent, ring_of(1), 5000);
     ASSERT_TRUE(hear_each_other(replica, restarted, at(2)));
+    const auto refused = restarted.links().counters(0).refused_stale_nonce;
     EXPECT_FALSE(restarted.take(0, bytes, at(3)).repair);
-    EXPECT_EQ(restarted.links().counters(0).refused_stale_nonce, 1u);
+    EXPECT_EQ(restarted.links().counters(0).refused_stale_nonce, refused + 1);
 }
 
 TEST(SessionRepair, NeedsAKey) {
