@@ -79,6 +79,8 @@ class Core {
     std::optional<stack::Instant> newest_from_primary() const;
     // Until when all that arrived on this core's queues of the taps was read.
     stack::Instant taps_read_until() const;
+    // When the primary last answered a probe on the service LAN; nothing: not so far.
+    std::optional<stack::Instant> newest_probe_answer() const;
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
 
@@ -94,6 +96,8 @@ class Core {
 
     // Polls everything once. Returns how much there was to do.
     std::size_t turn();
+    // One probe of the primary's kernel for `address` (rules.md 15).
+    void probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary);
     CoverageCount count_coverage() const;
     std::size_t index() const { return settings_.index; }
     const stack::Stack& stack() const { return stack_; }
@@ -185,6 +189,8 @@ class Core {
     boost::lockfree::spsc_queue<AddressConflict, boost::lockfree::capacity<conflict_ring>> conflicts_;
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
+    std::atomic<std::int64_t> newest_probe_answer_ns_{0};
+    std::uint64_t probe_answers_ = 0;
     std::atomic<bool> stopping_{false};
     Step step_ = Step::none;
     std::size_t taps_drained_ = 0;  // of the takeover's draining
