@@ -13,6 +13,7 @@ constexpr Duration reading_recheck = std::chrono::microseconds(250);
 // How soon to look again when a proof is held by what no event announces.
 constexpr Duration held_recheck = std::chrono::milliseconds(5);
 // No answer of a witness proves more than this of our connectivity.
+constexpr Duration address_vouches_min = std::chrono::milliseconds(250);
 constexpr Duration witness_window_max = std::chrono::seconds(1);
 
 void require(bool holds, const char* what) {
@@ -30,6 +31,8 @@ void check(const DecisionSettings& settings) {
     require(settings.effective_stall_bound() > Duration::zero(), "the stall bound must be above zero");
     require(settings.effective_probe_wait() > Duration::zero(),
             "the wait for a probe's answer must be above zero");
+    require(settings.address_probe_wait >= Duration::zero(),
+            "the wait for an answer on the service LAN must not be negative");
     require(settings.hold_down >= Duration::zero(), "the hold-down must not be negative");
     require(!settings.service_hang || *settings.service_hang > Duration::zero(),
             "the time of a service hang must be above zero");
@@ -67,6 +70,7 @@ DecisionMachine::DecisionMachine(const DecisionSettings& settings, Instant now)
       links_(settings.links, Source{now, {}}),
       tap_{now, {}},
       probe_{now, {}},
+      address_{now, {}},
       started_at_(now),
       last_tick_(now) {
     check(settings_);
@@ -88,7 +92,12 @@ Instant DecisionMachine::links_silent_at() const {
 Instant DecisionMachine::silence_complete() const {
     Instant complete = std::max(links_silent_at(), tap_.counted_from + settings_.effective_tap_deadline());
     if (probe_.heard) complete = std::max(complete, probe_.counted_from + settings_.heartbeat_deadline());
+    if (address_.heard) complete = std::max(complete, address_.counted_from + address_vouches_for());
     return complete;
+}
+
+Duration DecisionMachine::address_vouches_for() const {
+    return std::max(settings_.heartbeat_deadline(), address_vouches_min);
 }
 
 Instant DecisionMachine::probe_due() const {
@@ -97,8 +106,11 @@ Instant DecisionMachine::probe_due() const {
 
 // In suspect: when all conditions but observation and connectivity are met.
 Instant DecisionMachine::decision_due() const {
-    if (suspicion_ != Cause::silence || !settings_.probe) return confirmed_at_;
-    return std::max(confirmed_at_, *probe_sent_ + settings_.effective_probe_wait());
+    if (suspicion_ != Cause::silence) return confirmed_at_;
+    Instant due = confirmed_at_;
+    if (settings_.probe) due = std::max(due, *probe_sent_ + settings_.effective_probe_wait());
+    if (settings_.address_probe) due = std::max(due, suspect_since_ + settings_.address_probe_wait);
+    return due;
 }
 
 bool DecisionMachine::links_observed(const Observed& observed) const {
@@ -163,6 +175,11 @@ std::optional<Action> DecisionMachine::primary_on_tap(Instant at) {
 std::optional<Action> DecisionMachine::probe_answered(Instant at) {
     ++counters_.probes_answered;
     return life(probe_, at, false);
+}
+
+std::optional<Action> DecisionMachine::address_answered(Instant at) {
+    ++counters_.address_answers;
+    return life(address_, at, false);
 }
 
 void DecisionMachine::witness_answered(Instant at) {

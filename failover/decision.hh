@@ -60,6 +60,10 @@ struct DecisionSettings {
     // early that it delays no decision.
     bool probe = false;
     std::optional<Duration> probe_wait;
+    // The primary's kernel can be asked on the service LAN, too (rules.md 15), which begins with suspicion; then a
+    // silence is a proof only once `address_probe_wait` passed without an answer.
+    bool address_probe = false;
+    Duration address_probe_wait = std::chrono::milliseconds(5);
     // There are witnesses, and one of them must answer a probe that was sent no longer than the heartbeat
     // deadline before the decision, and at most a second (rules.md 14).
     bool witness = false;
@@ -137,6 +141,7 @@ struct DecisionCounters {
     std::uint64_t returned_to_silent = 0;
     std::uint64_t probes = 0;
     std::uint64_t probes_answered = 0;
+    std::uint64_t address_answers = 0;
     std::uint64_t witness_answers = 0;
     // Ticks at which only the reading of a queue was behind.
     std::uint64_t waited_for_reading = 0;
@@ -173,6 +178,9 @@ class DecisionMachine {
     [[nodiscard]] std::optional<Action> primary_on_tap(Instant at);
     // The primary's kernel answered a probe at `at`.
     [[nodiscard]] std::optional<Action> probe_answered(Instant at);
+    // It answered on the service LAN, where nothing else vouches for it: believed for a quarter of a second at
+    // least, so that a replica whose heartbeats are cut does not ask without pause.
+    [[nodiscard]] std::optional<Action> address_answered(Instant at);
     // A witness answered at `at`.
     void witness_answered(Instant at);
     // Draws what conclusions the time allows, at most one a call. Call it when next_deadline() is due, and
@@ -225,6 +233,7 @@ class DecisionMachine {
     Instant links_silent_at() const;
     Instant silence_complete() const;
     Instant probe_due() const;
+    Duration address_vouches_for() const;
     Instant decision_due() const;
     bool links_observed(const Observed& observed) const;
     bool silence_observed(const Observed& observed) const;
@@ -249,6 +258,7 @@ class DecisionMachine {
     std::vector<Source> links_;
     Source tap_;
     Source probe_;
+    Source address_;
     std::optional<AgentWord> agent_;
     bool word_spent_ = false;  // it led to a takeover that did not last
     std::optional<Instant> probe_sent_;  // since the last sign of life

@@ -14,6 +14,7 @@ struct Watcher::Impl : std::enable_shared_from_this<Impl> {
     DecisionMachine machine;
     Senses senses;
     OnAction on_action;
+    std::optional<Instant> address_answer;  // the newest that the machine knows
     bool running = false;
 
     Impl(boost::asio::io_context& io, const DecisionSettings& wanted, Senses where, OnAction action)
@@ -39,6 +40,10 @@ struct Watcher::Impl : std::enable_shared_from_this<Impl> {
         const Tap tap = senses.tap();
         observed.tap = tap.read_until;
         if (tap.newest) act(machine.primary_on_tap(*tap.newest));
+        if (tap.address_answer && tap.address_answer != address_answer) {
+            address_answer = tap.address_answer;
+            act(machine.address_answered(*address_answer));
+        }
         return observed;
     }
 

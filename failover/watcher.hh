@@ -21,6 +21,8 @@ class Watcher {
         std::optional<Instant> newest;
         // Until when all that arrived was read.
         Instant read_until{};
+        // The primary's newest answer to a probe on the service LAN; nothing: none so far.
+        std::optional<Instant> address_answer{};
     };
     // Where the watcher looks before each conclusion.
     struct Senses {

@@ -2,6 +2,7 @@
 // while silent.
 #pragma once
 
+#include "stack/ingress.hh"
 #include "stack/tcp/core.hh"
 #include "stack/wire/bytes.hh"
 
@@ -17,9 +18,11 @@ class PrimaryProbe {
     void send(const IpAddress& address, const LinkAddress& primary);
     // Whether a frame that reached the service port while silent is the primary's answer. Only one from the
     // link-level address that was asked counts.
-    bool is_answer(wire::Bytes frame) const;
+    bool is_answer(const LinkFrame& frame) const;
 
   private:
+    // Room behind a link-level header to the primary, which is written.
+    wire::MutableBytes begin(wire::EtherType type, std::size_t length);
     void send_arp(const IpAddress& address);
     void send_solicitation(const IpAddress& address);
 

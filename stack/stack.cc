@@ -129,15 +129,15 @@ void Stack::Impl::dispatch_datagrams(std::size_t segments_before) {
 bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     Counters& counters = core.counters;
     ++counters.frames_received;
+    const auto linked = read_link(frame, core.settings, counters);
+    if (!linked) return false;
     if (frame.source == Source::service && !is_master()) {
-        if (probe.is_answer(frame.bytes))
+        if (probe.is_answer(*linked))
             ++counters.primary_probes_answered;
         else
             ++counters.drop_silent;  // ARP included: the address is the primary's
         return false;
     }
-    const auto linked = read_link(frame, core.settings, counters);
-    if (!linked) return false;
     const wire::EthernetHeader& link = linked->link;
     if (frame.source == Source::service && link.destination != core.settings.link_address &&
         !link.destination.is_group()) {

@@ -147,6 +147,18 @@ def control_run() -> None:
     assert result["detection_ms"] is None and result["takeover_ms"] is None
 
 
+def no_takeover(*words: str, probed: bool = False) -> Callable[[], None]:
+    def case() -> None:
+        result = judge([*QUICK, *words])
+        connections = result["connections"]
+        assert result["verdict"] == "survived", result["reason"]
+        assert connections["survived"] == connections["open_at_failure"] == 8, connections
+        assert result["detection_ms"] is None and result["takeover_ms"] is None
+        # Where nobody speaks, only the primary's own word on the service LAN keeps the replica silent.
+        assert (result["address_probes_before_takeover"] > 0) == probed, result["address_probes_before_takeover"]
+    return case
+
+
 def any_client() -> None:
     program = ("import socket,time; s=socket.create_connection((\"{host}\",{port}));\n"
                "for n in range(250): s.sendall(b\"%08d\" % n); assert s.recv(8, socket.MSG_WAITALL) == b\"%08d\" % n; "
@@ -258,6 +270,11 @@ CASES: dict[str, Callable[[], None]] = {
     "mirror-loss": mirror_faults("--mirror-loss", "0.2%"),
     "mirror-order": mirror_faults("--mirror-reorder", "3%", "--mirror-duplicate", "3%", all_survive=True),
     "control-run": control_run,
+    "heartbeat-cut": no_takeover("--fault", "heartbeat-cut"),
+    "heartbeat-cut-idle": no_takeover("--fault", "heartbeat-cut", "--rate", "0", probed=True),
+    "heartbeat-cut-idle-ipv6": no_takeover("--fault", "heartbeat-cut", "--rate", "0", "--ip", "6", probed=True),
+    "one-link-cut": no_takeover("--fault", "one-link-cut", "--rate", "0"),
+    "mirror-cut": no_takeover("--fault", "mirror-cut"),
     "any-client": any_client,
     "failing-client": failing_client,
     "service-link-alone": service_link_alone,

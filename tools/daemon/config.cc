@@ -164,6 +164,13 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--stall-bound-ms", o.stall_bound_ms,
                    "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
                    "and twice the deadline");
+    app.add_option("--address-probe", o.address_probe,
+                   "ask the primary's kernel on the service LAN, by unicast ARP or neighbour solicitation, once it is "
+                   "suspected")
+        ->capture_default_str();
+    app.add_option("--address-probe-wait-ms", o.address_probe_wait_ms, "how long its answer may take")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--hold-down-ms", o.hold_down_ms, "no takeover but an operator's for so long after the start")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
@@ -230,6 +237,14 @@ void add_options(CLI::App& app, DaemonOptions& o) {
                  "carry on connections whose options were partly inferred");
 }
 
+std::vector<stack::IpAddress> DaemonConfig::service_addresses() const {
+    std::vector<stack::IpAddress> addresses;
+    for (const Service& service : services)
+        if (std::find(addresses.begin(), addresses.end(), service.endpoint.address) == addresses.end())
+            addresses.push_back(service.endpoint.address);
+    return addresses;
+}
+
 DaemonConfig make_config(const DaemonOptions& o) {
     DaemonConfig config;
     config.taps = o.taps;
@@ -263,6 +278,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
     if (o.tap_deadline_ms) config.decision.tap_deadline = from_ms("--tap-deadline-ms", *o.tap_deadline_ms);
     if (o.stall_bound_ms) config.decision.stall_bound = from_ms("--stall-bound-ms", *o.stall_bound_ms);
     config.decision.suspect_confirm = from_ms("--suspect-confirm-ms", o.suspect_confirm_ms);
+    config.decision.address_probe = o.address_probe;
+    config.decision.address_probe_wait = from_ms("--address-probe-wait-ms", o.address_probe_wait_ms);
     config.decision.hold_down = from_ms("--hold-down-ms", o.hold_down_ms);
     config.decision.fence = !o.fence_command.empty();
     config.decision.fence_failure = o.fence_failure == "proceed"    ? failover::FencePolicy::proceed

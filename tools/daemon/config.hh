@@ -36,6 +36,8 @@ struct DaemonOptions {
     std::optional<double> tap_deadline_ms;
     std::optional<double> stall_bound_ms;
     double suspect_confirm_ms = 1;
+    bool address_probe = true;
+    double address_probe_wait_ms = 5;
     double hold_down_ms = 0;
     std::string fence_command;
     double fence_timeout_ms = 10'000;
@@ -95,6 +97,9 @@ struct DaemonConfig {
     std::filesystem::path event_log;  // empty: in memory only
     std::filesystem::path record;     // empty: none
     std::string dpdk_args;
+
+    // Each address of a service once.
+    std::vector<stack::IpAddress> service_addresses() const;
 };
 
 // Throws UsageError with one line that names the option.

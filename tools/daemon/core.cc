@@ -106,6 +106,16 @@ Instant Core::taps_read_until() const {
     return Instant(std::chrono::nanoseconds(taps_read_until_ns_.load(std::memory_order_acquire)));
 }
 
+std::optional<Instant> Core::newest_probe_answer() const {
+    const std::int64_t ns = newest_probe_answer_ns_.load(std::memory_order_acquire);
+    if (ns == 0) return std::nullopt;
+    return Instant(std::chrono::nanoseconds(ns));
+}
+
+void Core::probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary) {
+    stack_.probe_primary(address, primary, settings_.clock());
+}
+
 std::optional<stack::SeedRecord> Core::next_seed() {
     stack::SeedRecord record;
     if (!seeds_.pop(record)) return std::nullopt;
@@ -239,6 +249,10 @@ std::size_t Core::poll_service() {
         spread(own, {stack::Source::service, frame.bytes, frame.wire_length, frame.transport_checked}, now);
     host_.receive(own.all(), now);
     queues_.service->release(std::span(frames).first(count));
+    if (stack_.counters().primary_probes_answered != probe_answers_) {
+        probe_answers_ = stack_.counters().primary_probes_answered;
+        newest_probe_answer_ns_.store(now.time_since_epoch().count(), std::memory_order_release);
+    }
     return count;
 }
 

@@ -81,6 +81,8 @@ class Core {
     stack::Instant taps_read_until() const;
     // Whether missing() may have something to tell.
     bool lacks_bytes() const { return lacks_bytes_.load(std::memory_order_relaxed); }
+    // When the primary last answered a probe on the service LAN; nothing: not so far.
+    std::optional<stack::Instant> newest_probe_answer() const;
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
 
@@ -96,6 +98,8 @@ class Core {
 
     // Polls everything once. Returns how much there was to do.
     std::size_t turn();
+    // One probe of the primary's kernel for `address` (rules.md 15).
+    void probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary);
     CoverageCount count_coverage() const;
     // Stack::missing and Stack::repair, at this moment.
     std::size_t missing(std::span<stack::MissingBytes> out, stack::Duration min_age);
@@ -191,6 +195,8 @@ class Core {
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
     std::atomic<bool> lacks_bytes_{false};
+    std::atomic<std::int64_t> newest_probe_answer_ns_{0};
+    std::uint64_t probe_answers_ = 0;
     std::atomic<bool> stopping_{false};
     Step step_ = Step::none;
     std::size_t taps_drained_ = 0;  // of the takeover's draining

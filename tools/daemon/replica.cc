@@ -179,8 +179,19 @@ failover::Watcher::Tap Replica::look_at_tap() const {
     // In this order: a frame that is read in between is known, and counts as life.
     const failover::Instant read_until(plane_->taps_read_until().time_since_epoch());
     const auto newest = plane_->newest_from_primary();
-    if (!newest) return {.newest = {}, .read_until = read_until};
-    return {.newest = failover::Instant(newest->time_since_epoch()), .read_until = read_until};
+    failover::Watcher::Tap tap{.newest = {}, .read_until = read_until, .address_answer = {}};
+    if (newest) tap.newest = failover::Instant(newest->time_since_epoch());
+    // The service port's frames reach core 0 at least.
+    if (const auto answer = plane_->core(0).newest_probe_answer())
+        tap.address_answer = failover::Instant(answer->time_since_epoch());
+    return tap;
+}
+
+void Replica::probe_service_addresses() {
+    plane_->run(0, [addresses = config_.service_addresses(), primary = config_.primary_link](Core& core) {
+        for (const stack::IpAddress& address : addresses)
+            core.probe_primary(address, primary);
+    });
 }
 
 void Replica::on_action(const failover::Action& action) {
@@ -191,6 +202,7 @@ void Replica::on_action(const failover::Action& action) {
         case failover::Action::Kind::probe:
             break;
         case failover::Action::Kind::enter_suspect:
+            if (config_.decision.address_probe) probe_service_addresses();
             events_.add("suspect", {{"evidence", evidence}});
             spdlog::warn("suspect evidence=\"{}\"", evidence);
             break;
@@ -380,6 +392,8 @@ void Replica::add_decision_counters(proto::v1::CountersResponse& counters) const
         "looks at a silence that was not proven, for what had arrived was not read yet");
     add("decision.held_without_first_heartbeat", decided.held_without_first_heartbeat,
         "looks at the silence of a primary that was never heard");
+    add("decision.address_answers", decided.address_answers,
+        "answers of the primary's kernel to probes on the service LAN");
     add("decision.operator_refused", decided.operator_refused, "requests refused to an operator");
     add("decision.held_by_hold_down", decided.held_by_hold_down,
         "looks at a proven death, held because this process started only just now");

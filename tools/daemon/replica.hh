@@ -38,6 +38,7 @@ class Replica final : public ControlHandler {
     failover::Instant read_links();
     failover::Watcher::Tap look_at_tap() const;
     void on_action(const failover::Action& action);
+    void probe_service_addresses();
     void begin_fence(const failover::Evidence& evidence);
     void begin_takeover(const failover::Action& action);
     void report_takeover(const TakeoverRecord& record, failover::Instant decided_at,

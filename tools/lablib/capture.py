@@ -20,6 +20,8 @@ _ETHERTYPE_ARP = 0x0806
 _ETHERTYPE_IPV6 = 0x86DD
 _IPV6_HEADER_BYTES = 40
 _ARP_REPLY = 2
+_PROTOCOL_ICMP6 = 58
+_NEIGHBOUR_SOLICITATION = 135
 _PROTOCOL_TCP = 6
 _NS_PER_S = 1_000_000_000
 
@@ -73,6 +75,15 @@ class Frame:
     @property
     def is_arp_reply(self) -> bool:
         return self.is_arp and self.data[20:22] == _ARP_REPLY.to_bytes(2, "big")
+
+    def is_address_probe_of(self, mac: str) -> bool:
+        """Whether it asks this host alone for its address, and teaches nobody anything (rules.md 15)."""
+        if self.data[0:6].hex(":") != mac:
+            return False
+        if self.is_arp:
+            return self.data[20:22] == b"\x00\x01" and self.data[28:32] == bytes(4)
+        is_icmp6 = self.data[12:14] == _ETHERTYPE_IPV6.to_bytes(2, "big") and self.data[20] == _PROTOCOL_ICMP6
+        return is_icmp6 and self.data[54] == _NEIGHBOUR_SOLICITATION and self.data[22:24] == b"\xfe\x80"
 
     def tcp(self) -> "TcpSegment | None":
         """The TCP segment in it, or None. Behind IPv6 extension headers nothing is looked for."""

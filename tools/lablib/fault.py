@@ -14,7 +14,15 @@ from .topology import HEARTBEAT_LINKS, Topology, kill_everything_in, remove_name
 class FaultKind(enum.Enum):
     POWER = "power"
     LINK = "link"
+    HEARTBEAT_CUT = "heartbeat-cut"
+    ONE_LINK_CUT = "one-link-cut"
+    MIRROR_CUT = "mirror-cut"
     NONE = "none"
+
+    @property
+    def is_death(self) -> bool:
+        """Whether the service ends, and the replica must take over. After all others it must not."""
+        return self in (FaultKind.POWER, FaultKind.LINK)
 
 
 @dataclass
@@ -32,12 +40,15 @@ class Fault:
     def __init__(self, kind: FaultKind, topology: Topology) -> None:
         self._kind = kind
         self._topology = topology
-        self._links = NamespaceLinks(topology.primary) if kind is not FaultKind.NONE else None
+        where = topology.switch if kind is FaultKind.MIRROR_CUT else topology.primary
+        self._links = NamespaceLinks(where) if kind is not FaultKind.NONE else None
 
     def strike(self, fault_file: Path) -> FaultRecord | None:
         """Injects the fault. The file tells the client, at its end, when the service link was down."""
         if self._links is None:
             return None
+        if not self._kind.is_death:
+            return self._cut(fault_file)
         # The service link first: after it nothing of the primary can reach a client, neither FIN nor RST.
         began, service_down = self._links.take_down("lan0")
         record = FaultRecord(began, service_down)
@@ -54,6 +65,21 @@ class Fault:
             record.steps.append((clock.monotonic_ns(), f"{killed} processes of the primary killed"))
             remove_namespace(self._topology.primary)
             record.steps.append((clock.monotonic_ns(), "the primary is gone"))
+        return record
+
+    def _cut(self, fault_file: Path) -> FaultRecord:
+        """Cuts what the replica hears by; the service lives on."""
+        if self._kind is FaultKind.MIRROR_CUT:
+            interfaces = ["m0"]
+        else:
+            interfaces = [link.interface for link in HEARTBEAT_LINKS]
+            interfaces = interfaces[:1] if self._kind is FaultKind.ONE_LINK_CUT else interfaces
+        assert self._links is not None
+        cuts = [self._links.take_down(interface) for interface in interfaces]
+        record = FaultRecord(cuts[0][0], cuts[-1][1])
+        record.steps.append((cuts[0][0], f"fault {self._kind.value}: {', '.join(interfaces)} goes down"))
+        self.close()
+        write_fault_file(fault_file, record.service_down_ns)
         return record
 
     def close(self) -> None:

@@ -136,6 +136,7 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
                        help="the fault strikes this long after the client's start (default: %(default)g)")
     fault.add_argument("--fault", choices=[kind.value for kind in FaultKind], default=defaults.fault.value,
                        help="power: links down, everything killed, namespace deleted; link: service port only; "
+                            "heartbeat-cut, one-link-cut, mirror-cut: only what the replica hears by; "
                             "none: control run (default: %(default)s)")
     network = parser.add_argument_group("network")
     network.add_argument("--mirror", choices=[mirror.value for mirror in Mirror], default=defaults.mirror.value,

@@ -70,6 +70,7 @@ class Result:
     client_retransmissions: int
     replica_frames_before_takeover: int
     arp_answers_before_takeover: int
+    address_probes_before_takeover: int
     events: list[tuple[float, str]]
     options: FailoverOptions
     replica_view: dict[str, Any] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Result:
             "client_retransmissions": self.client_retransmissions,
             "replica_frames_before_takeover": self.replica_frames_before_takeover,
             "arp_answers_before_takeover": self.arp_answers_before_takeover,
+            "address_probes_before_takeover": self.address_probes_before_takeover,
             "events": [{"at_ms": _rounded(at), "what": what} for at, what in self.events],
             "replica": self.replica_view,
             "run": {
@@ -130,7 +132,7 @@ def _rounded(value: float | None) -> float | None:
 
 def aborted(options: FailoverOptions, reason: str) -> Result:
     """The result of a run that could not be judged."""
-    return Result("failed", reason, None, Connections(), 0, 0, None, None, Outage(), 0, 0, 0, [], options)
+    return Result("failed", reason, None, Connections(), 0, 0, None, None, Outage(), 0, 0, 0, 0, [], options)
 
 
 def judge(seen: Observations) -> Result:
@@ -159,6 +161,7 @@ def judge(seen: Observations) -> Result:
         client_retransmissions=load.get("retransmissions", 0),
         replica_frames_before_takeover=seen.wire.frames_before,
         arp_answers_before_takeover=seen.wire.arp_answers_before,
+        address_probes_before_takeover=seen.wire.address_probes_before,
         events=_timeline(seen),
         options=seen.options,
         replica_view=seen.replica_view,
@@ -185,7 +188,7 @@ def _connections(seen: Observations, decision: Event | None, promoted: Event | N
 
 def _what_went_wrong(seen: Observations, result: Result, decision: Event | None) -> str | None:
     """The first thing that speaks against survival, the gravest first; None: nothing does."""
-    control_run = seen.options.fault is FaultKind.NONE
+    control_run = not seen.options.fault.is_death
     counts = result.connections
     if result.replica_frames_before_takeover:
         return (f"the replica sent {result.replica_frames_before_takeover} frames before the takeover, "
@@ -194,7 +197,7 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
         return "the replica took over although nothing had failed"
     if result.bytes_wrong:
         return f"{result.bytes_wrong} of {result.bytes_checked} bytes are wrong"
-    if not control_run and seen.fault is None:
+    if seen.options.fault is not FaultKind.NONE and seen.fault is None:
         return "the client ended before the fault"
     if decision and seen.fault and decision.monotonic_ns < seen.fault.began_ns:
         early_ms = (seen.fault.began_ns - decision.monotonic_ns) / NS_PER_MS
@@ -244,8 +247,9 @@ def _what_went_well(result: Result) -> str:
     if result.options.mirror_faults.any:
         return (f"as the coverage said: {counts.survived} connections carried on, {counts.reset} reset, "
                 f"{result.bytes_checked} bytes checked, none wrong")
-    if result.options.fault is FaultKind.NONE:
-        return f"control run: {counts.survived} connections served by the primary, and nobody took over"
+    if not result.options.fault.is_death:
+        run = "control run" if result.options.fault is FaultKind.NONE else f"fault {result.options.fault.value}"
+        return f"{run}: {counts.survived} connections served by the primary, and nobody took over"
     checked = (f", {result.bytes_checked} bytes checked, none wrong"
                if result.options.client is None else "")
     return f"all {counts.survived} connections carried on by the replica{checked}"

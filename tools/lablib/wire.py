@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .capture import read_capture
+from .topology import PRIMARY_MAC
 
 
 @dataclass
 class WireReport:
     frames_before: int = 0
     arp_answers_before: int = 0
+    address_probes_before: int = 0
     first_after_wall_ns: int | None = None
     frames_after: int = 0
 
@@ -22,6 +24,9 @@ def judge_wire(path: Path, decision_wall_ns: int | None) -> WireReport:
             report.frames_after += 1
             if report.first_after_wall_ns is None:
                 report.first_after_wall_ns = frame.wall_ns
+            continue
+        if frame.is_address_probe_of(PRIMARY_MAC):
+            report.address_probes_before += 1
             continue
         report.frames_before += 1
         report.arp_answers_before += frame.is_arp_reply

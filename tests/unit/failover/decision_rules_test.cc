@@ -127,6 +127,43 @@ TEST(DecisionConnectivity, AnAnswerInTimeDelaysNothing) {
     driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(131));
 }
 
+TEST(DecisionAddressProbe, ASilenceIsAProofOnlyOnceItWentUnanswered) {
+    auto settings = lab_settings();
+    settings.address_probe = true;
+    settings.address_probe_wait = milliseconds(7);
+    Driven driven(settings);
+    fall_silent(driven);
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(137));
+}
+
+TEST(DecisionAddressProbe, AnAnswerVouchesForAWhile) {
+    auto settings = lab_settings();
+    settings.address_probe = true;
+    Driven driven(settings);
+    fall_silent(driven);
+    driven.expect(driven.machine.address_answered(at(132)), Kind::return_to_silent, at(132));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(132 + 250));
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(132 + 250 + 5));
+}
+
+TEST(DecisionAddressProbe, AnAnswerDoesNotVouchForAHungService) {
+    auto settings = lab_settings();
+    settings.address_probe = true;
+    settings.fence = true;
+    settings.service_hang = milliseconds(300);
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.unanswered_since = at(105);
+    std::optional<Action> action;
+    for (int ms = 110; ms < 1000 && !action; ms += 10) {
+        EXPECT_FALSE(driven.machine.primary_on_tap(at(ms)));
+        action = driven.run(at(ms));
+    }
+    driven.expect(action, Kind::enter_suspect, at(410));
+    EXPECT_FALSE(driven.machine.address_answered(at(411)));
+    EXPECT_EQ(driven.machine.state(), State::suspect);
+}
+
 TEST(DecisionHold, NothingIsDecidedDuringTheHoldDown) {
     auto settings = lab_settings();
     settings.hold_down = std::chrono::seconds(5);
