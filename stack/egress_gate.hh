@@ -33,8 +33,10 @@ class EgressGate {
         if (frame.empty()) ++counters_.drop_no_buffer;
         return frame;
     }
-    // Sends the frame that was reserved last.
+    // Of the frame that was reserved last: FrameSink's calls.
+    std::span<std::byte> extend(std::size_t length) { return target_->extend(length); }
     void commit() { target_->commit(); }
+    void commit_segments(std::uint16_t segment_bytes) { target_->commit_segments(segment_bytes); }
 
   private:
     FrameSink& sink_;

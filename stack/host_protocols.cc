@@ -123,15 +123,20 @@ void HostProtocols::solicit(const ip::Neighbours::Solicitation& s) {
     if (s.target.is_v4())
         return send_arp(s.link.value_or(LinkAddress::broadcast()),
                         {wire::ArpOperation::request, own, s.source, LinkAddress{}, s.target});
+    send_solicitation(s.source, s.target, s.link);
+}
+
+void HostProtocols::send_solicitation(const IpAddress& source, const IpAddress& target,
+                                      const std::optional<LinkAddress>& link) {
     wire::IpHeader ip;
-    ip.source = s.source;
-    ip.destination = s.link ? s.target : wire::solicited_node(s.target);
+    ip.source = source;
+    ip.destination = link ? target : wire::solicited_node(target);
     ip.protocol = wire::IpProtocol::icmp6;
     ip.ttl = wire::neighbour_hop_limit;
-    const auto message = core_.begin_packet(s.link.value_or(wire::multicast_link(ip.destination)), ip,
+    const auto message = core_.begin_packet(link.value_or(wire::multicast_link(ip.destination)), ip,
                                             wire::neighbour_message_length);
     if (message.empty()) return;
-    wire::write_solicitation(message, s.target, own);
+    wire::write_solicitation(message, target, core_.settings.link_address);
     wire::finish_icmp6(message, ip.source, ip.destination);
     core_.gate.commit();
 }
@@ -245,10 +250,23 @@ void HostProtocols::announce(const IpAddress& address) {
     }
 }
 
+// An owner that is still there says so at once, which it does not on hearing the announcement: Linux takes
+// that for a packet with a forged source. IPv6 asks from our link-local address, not as RFC 4862 from none:
+// the answer to that goes to all nodes and would send them to the owner.
+void HostProtocols::probe_for_conflict(const IpAddress& address) {
+    ++core_.counters.conflict_probes_sent;
+    const LinkAddress& own = core_.settings.link_address;
+    if (address.is_v4())
+        return send_arp(LinkAddress::broadcast(),
+                        {wire::ArpOperation::request, own, IpAddress::from_v4(0), LinkAddress{}, address});
+    send_solicitation(wire::link_local(own), address, std::nullopt);
+}
+
 void HostProtocols::announce() {
     if (!core_.settings.speaks_for_host) return;
     for (const IpAddress& address : core_.local_addresses()) {
         announce(address);
+        if (core_.settings.conflict_probes) probe_for_conflict(address);
         if (!address.is_v4()) report_listening(address, wire::ListenerRecord::change_to_exclude);
     }
 }

@@ -35,10 +35,15 @@ class HostProtocols {
     void on_advertisement(const IpPacket& packet);
     void on_listener_query(const IpPacket& packet);
     void learn_neighbour(const IpAddress& address, const LinkAddress& link, ip::Neighbours::Word word);
+    // `link`: known, and to be verified there alone.
+    void send_solicitation(const IpAddress& source, const IpAddress& target,
+                           const std::optional<LinkAddress>& link);
     void solicit(const ip::Neighbours::Solicitation& solicitation);
     // `link` says that address `index` is its own.
     void on_claim(std::size_t index, const LinkAddress& link);
     void announce(const IpAddress& address);
+    // Asks whether somebody else holds `address`.
+    void probe_for_conflict(const IpAddress& address);
     void advertise(const IpAddress& target, const IpAddress& destination, const LinkAddress& link,
                    bool solicited);
     void report_listening(const IpAddress& address, wire::ListenerRecord record);

@@ -21,6 +21,7 @@ struct IpPacket {
     wire::Bytes whole;               // from the network header on; nothing for a reassembled packet
     bool reassembled = false;        // from fragments
     bool transport_checked = false;  // ReceivedFrame::transport_checked
+    std::uint8_t tap = 0;            // ReceivedFrame::tap; of a reassembled packet, its last fragment's
 };
 
 // A frame whose link-level header was read. `type` is that behind a VLAN tag, and so is `payload`.

@@ -35,6 +35,16 @@ class FrameSink {
     virtual std::span<std::byte> reserve(std::size_t length) = 0;
     // Sends the reserved frame. It may be delayed to the end of the burst.
     virtual void commit() = 0;
+
+    // Only of a sink whose port cuts TCP segments itself (Settings::super_segment_bytes).
+
+    // Room for `length` bytes more behind those of the reserved frame, which stay valid; they need not lie next
+    // to each other. Empty: the frame can take no more, and stays as it is.
+    virtual std::span<std::byte> extend(std::size_t /*length*/) { return {}; }
+    // Sends the reserved frame as segments of `segment_bytes` of payload each, the last with the rest. The
+    // headers are of the whole: its length, PSH and FIN of the last segment, the IPv4 identification of the
+    // first, and for a checksum the folded sum of the pseudo-header.
+    virtual void commit_segments(std::uint16_t /*segment_bytes*/) { commit(); }
 };
 
 // Random numbers. The stack draws its keys at construction and needs few afterwards.

@@ -12,6 +12,7 @@
 #include "stack/options.hh"
 #include "stack/time.hh"
 #include "stack/wire/checksum.hh"
+#include "stack/wire/ip.hh"
 
 namespace understudy::stack {
 
@@ -157,7 +158,13 @@ struct UdpSettings {
     std::uint32_t hold_bytes = 4 << 20;
     std::uint32_t max_peers = 1 << 14;  // clients whose link-level address is remembered
     std::uint8_t ttl = 64;
+    // Taps that may show one datagram each (ReceivedFrame::tap), at most max_taps. Of more than one, the copies
+    // that come within this time of each other are one datagram.
+    std::uint8_t taps = 1;
+    Duration tap_skew = std::chrono::milliseconds(50);
+    std::uint32_t max_tap_copies = 1 << 14;  // datagrams whose copies may still come; the oldest makes room
 };
+inline constexpr std::uint8_t max_taps = 8;
 
 // Packets that are put together from fragments. Beyond the bounds the oldest make room.
 struct FragmentSettings {
@@ -205,10 +212,14 @@ struct Settings {
     std::vector<Route> routes;
     NeighbourSettings neighbours;
     // Of several instances, each with its share of the flows: whether a flow (client, service) is this one's.
-    // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is.
-    std::function<bool(const Endpoint&, const Endpoint&)> owns_flow;
+    // Fragments reach them all; what they hold shows only in the whole. Empty: every flow is. The same ports
+    // over TCP and over UDP are two flows.
+    std::function<bool(wire::IpProtocol, const Endpoint&, const Endpoint&)> owns_flow;
     // Of TCP and UDP. `port` only where every frame leaves by a port that fills them in.
     wire::Summing transport_checksums = wire::Summing::here;
+    // Segments that leave together go to the sink as one frame, of an IP packet of so many bytes at most, which
+    // its port cuts (TSO). Only where that fills in checksums as well. 0: every segment is a frame.
+    std::uint32_t super_segment_bytes = 0;
     std::uint32_t max_connections = 1 << 16;
     // Most memory that all connections together may hold for bytes that came before earlier ones.
     std::uint64_t reassembly_budget_bytes = 256 << 20;
@@ -218,6 +229,9 @@ struct Settings {
     std::uint32_t icmp_errors_per_second = 100;
     // Claims of others to our addresses are answered at most this often (RFC 5227 2.4).
     Duration defend_interval = std::chrono::seconds(10);
+    // With each announcement, ask whether somebody else holds the address (RFC 5227 2.1.1's probe, at a time
+    // when it delays nothing): the owner that answers is a conflict.
+    bool conflict_probes = true;
     // When the announcement is repeated after promotion.
     std::vector<Duration> announce_repeats = {std::chrono::milliseconds(50), std::chrono::milliseconds(250),
                                               std::chrono::seconds(1), std::chrono::seconds(3)};

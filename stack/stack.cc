@@ -31,6 +31,11 @@ const Settings& validated(const Settings& settings) {
     require(settings.tcp.delayed_ack_max <= std::chrono::milliseconds(500),
             "delayed_ack_max must not be greater than 500 ms (RFC 9293 3.8.6.3)");
     require(settings.udp.hold >= Duration::zero(), "udp hold must not be negative");
+    require(settings.udp.taps >= 1 && settings.udp.taps <= max_taps, "udp taps must be 1 to 8");
+    require(settings.udp.max_tap_copies > 0, "udp max_tap_copies must be at least 1");
+    require(settings.super_segment_bytes <= 65535, "super_segment_bytes must be at most 65535");
+    require(settings.super_segment_bytes == 0 || settings.transport_checksums == wire::Summing::port,
+            "super_segment_bytes needs a port that fills in checksums");
     require(settings.tcp.mss >= 88, "mss must be at least 88 bytes");
     require(settings.tcp.rto_min <= settings.tcp.rto_max, "rto_min must not be greater than rto_max");
     require(!settings.vlan || (*settings.vlan >= 1 && *settings.vlan <= 4094), "vlan must be 1 to 4094");
@@ -154,6 +159,7 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     }
     auto packet = read_ip(*linked, frame.source, core.settings.shadow, counters);
     if (!packet) return false;
+    packet->tap = frame.tap;
     const bool from_primary = frame.source == Source::tap_from_primary;
     const wire::IpHeader& header = packet->header;
     // Neighbour discovery goes to groups, too.
@@ -167,13 +173,14 @@ bool Stack::Impl::read_frame(const ReceivedFrame& frame, Segment& segment) {
     if (header.fragment) {
         packet = fragments.take(*packet, frame.source, core.now);
         if (!packet) return false;
+        packet->tap = frame.tap;
     }
     return read_packet(*packet, frame.source, segment);
 }
 
 bool Stack::Impl::is_own_flow(const IpPacket& packet, const Endpoint& remote, const Endpoint& local) {
     const auto& owns = core.settings.owns_flow;
-    if (!packet.reassembled || !owns || owns(remote, local)) return true;
+    if (!packet.reassembled || !owns || owns(packet.header.protocol, remote, local)) return true;
     ++core.counters.drop_not_our_flow;
     return false;
 }

@@ -33,6 +33,7 @@ struct ReceivedFrame {
     // Whoever received it found the checksum of its TCP segment or UDP datagram right: it is not checked
     // again. False says nothing.
     bool transport_checked = false;
+    std::uint8_t tap = 0;  // which tap showed it, below UdpSettings::taps
 };
 
 struct PromotionReport {

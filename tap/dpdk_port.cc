@@ -17,10 +17,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #include "tap/kernel_interface.hh"
 #include "tap/packet_socket.hh"
+#include "tap/segmentation.hh"
 
 namespace understudy::tap {
 namespace {
@@ -32,8 +34,9 @@ constexpr std::uint16_t wanted_descriptors = 1024;
 constexpr std::uint16_t only_queue = 0;
 constexpr std::uint16_t max_burst = 64;
 constexpr std::size_t transmit_batch = 32;
-// An IP packet of 64 KiB, with link header and two tags.
-constexpr std::size_t largest_frame = 65'535 + 14 + 8;
+constexpr std::uint32_t largest_packet = 65'535;  // of IP
+// With link header and two tags.
+constexpr std::size_t largest_frame = largest_packet + 14 + 8;
 // How often a device that takes nothing is asked again before the rest of the batch is dropped.
 constexpr unsigned transmit_retries = 16;
 
@@ -124,6 +127,12 @@ class Device {
     rte_mempool* pool() const { return pool_; }
     const char* driver() const { return info_.driver_name; }
     const PortOffloads& offloads() const { return offloads_; }
+    // Buffers that one frame to send may be in.
+    std::size_t most_pieces() const { return most_pieces_; }
+    // net_tap cuts with DPDK's library, which knows IPv4 alone.
+    bool cuts_v6() const {
+        return offloads_.segmentation_bytes != 0 && std::string_view(driver()) != "net_tap";
+    }
 
   private:
     void plug(const std::string& device) {
@@ -157,13 +166,20 @@ class Device {
     void choose_offloads(rte_eth_conf& configuration) {
         constexpr std::uint64_t checked = RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
         constexpr std::uint64_t filled = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+        constexpr std::uint64_t cut = filled | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO |
+                                      RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
         configuration.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
         configuration.txmode.offloads = info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
         if ((info_.rx_offload_capa & checked) == checked) configuration.rxmode.offloads |= checked;
         if ((info_.tx_offload_capa & filled) == filled) configuration.txmode.offloads |= filled;
+        // A chain of buffers is not what a driver may free in its fast way.
+        if ((info_.tx_offload_capa & cut) == cut) configuration.txmode.offloads = cut;
+        const bool cuts = configuration.txmode.offloads == cut;
         offloads_ = {.scattered_receive = (configuration.rxmode.offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0,
                      .receive_checksums = (configuration.rxmode.offloads & checked) != 0,
-                     .transmit_checksums = (configuration.txmode.offloads & filled) != 0};
+                     .transmit_checksums = (configuration.txmode.offloads & filled) != 0,
+                     .segmentation_bytes = cuts ? largest_packet : 0};
+        most_pieces_ = std::clamp<std::size_t>(info_.tx_desc_lim.nb_seg_max, 1, most_pieces_);
     }
 
     // Without huge pages memory is short: rather a smaller pool than none.
@@ -205,6 +221,7 @@ class Device {
     rte_eth_dev_info info_{};
     rte_mempool* pool_ = nullptr;
     PortOffloads offloads_;
+    std::size_t most_pieces_ = 64;
     bool promiscuous_ = false;
 };
 
@@ -261,6 +278,10 @@ class DpdkPort final : public Port {
     }
 
     std::span<std::byte> reserve(std::size_t length) override {
+        if (reserved_ != nullptr && reserved_->nb_segs > 1) {
+            rte_pktmbuf_free(reserved_);
+            reserved_ = nullptr;
+        }
         if (reserved_ == nullptr) reserved_ = rte_pktmbuf_alloc(device_.pool());
         if (reserved_ == nullptr || length == 0 || length > mtu_ + RTE_ETHER_HDR_LEN) {
             ++statistics_.no_buffer;
@@ -278,9 +299,31 @@ class DpdkPort final : public Port {
     void commit() override {
         if (reserved_ == nullptr || reserved_->data_len == 0) return;
         if (device_.offloads().transmit_checksums) ask_for_checksum(*reserved_);
-        batch_[batched_++] = reserved_;
-        reserved_ = nullptr;
-        if (batched_ == batch_.size()) flush();
+        enqueue_reserved();
+    }
+
+    // Each piece is a buffer of its own: one segment's payload fits into it as the segment itself would.
+    std::span<std::byte> extend(std::size_t length) override {
+        if (reserved_ == nullptr || reserved_->data_len == 0 || reserved_->nb_segs == device_.most_pieces() ||
+            reserved_->pkt_len + length > device_.offloads().segmentation_bytes)
+            return {};
+        rte_mbuf* const piece = rte_pktmbuf_alloc(device_.pool());
+        if (piece == nullptr) return {};
+        char* const bytes = rte_pktmbuf_append(piece, static_cast<std::uint16_t>(length));
+        if (bytes == nullptr || rte_pktmbuf_chain(reserved_, piece) != 0) {
+            rte_pktmbuf_free(piece);
+            return {};
+        }
+        return {reinterpret_cast<std::byte*>(bytes), length};
+    }
+
+    void commit_segments(std::uint16_t segment_bytes) override {
+        if (reserved_ == nullptr || reserved_->data_len == 0) return;
+        ask_for_checksum(*reserved_);
+        const bool v4 = (reserved_->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+        if (!v4 && !device_.cuts_v6()) return cut_in_software(segment_bytes);
+        ask_for_cutting(*reserved_, v4, segment_bytes);
+        enqueue_reserved();
     }
 
     void flush() override {
@@ -357,6 +400,43 @@ class DpdkPort final : public Port {
         std::byte* const room = large_[gathered_++]->data();
         if (rte_pktmbuf_read(&buffer, 0, buffer.pkt_len, room) == nullptr) return {};
         return {room, buffer.pkt_len};
+    }
+
+    void enqueue_reserved() {
+        batch_[batched_++] = reserved_;
+        reserved_ = nullptr;
+        if (batched_ == batch_.size()) flush();
+    }
+
+    void cut_in_software(std::uint16_t segment_bytes) {
+        rte_mbuf* const whole = std::exchange(reserved_, nullptr);
+        std::vector<std::byte> frame(whole->pkt_len);
+        const void* const bytes = rte_pktmbuf_read(whole, 0, whole->pkt_len, frame.data());
+        cut_segments({static_cast<const std::byte*>(bytes), frame.size()}, segment_bytes,
+                     [this](std::span<const std::byte> segment) {
+                         const auto room = reserve(segment.size());
+                         if (room.empty()) return;  // counted
+                         std::copy(segment.begin(), segment.end(), room.begin());
+                         enqueue_reserved();
+                     });
+        rte_pktmbuf_free(whole);
+    }
+
+    // Behind ask_for_checksum(). The sum that DPDK wants in the field is without the length.
+    static void ask_for_cutting(rte_mbuf& buffer, bool v4, std::uint16_t segment_bytes) {
+        auto* const ip = rte_pktmbuf_mtod_offset(&buffer, std::uint8_t*, buffer.l2_len);
+        auto* const tcp = reinterpret_cast<rte_tcp_hdr*>(ip + buffer.l3_len);
+        buffer.l4_len = (tcp->data_off >> 4) * 4u & 0xff;
+        buffer.tso_segsz = segment_bytes;
+        buffer.ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+        if (v4) {
+            auto* const header = reinterpret_cast<rte_ipv4_hdr*>(ip);
+            buffer.ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+            header->hdr_checksum = 0;
+            tcp->cksum = rte_ipv4_phdr_cksum(header, buffer.ol_flags);
+        } else {
+            tcp->cksum = rte_ipv6_phdr_cksum(reinterpret_cast<rte_ipv6_hdr*>(ip), buffer.ol_flags);
+        }
     }
 
     // As the stack writes its frames: with one VLAN tag or none, its IP headers of the plain length.

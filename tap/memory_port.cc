@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tap/segmentation.hh"
+
 namespace understudy::tap {
 namespace {
 
@@ -67,6 +69,7 @@ void MemoryPort::Queue::release(std::span<const Frame>) {
 
 std::span<std::byte> MemoryPort::Queue::reserve(std::size_t length) {
     reserved_.clear();
+    extensions_.clear();
     if (length == 0 || length > port_.mtu_ + ethernet_header) {
         tally.no_buffer.add();
         return {};
@@ -75,12 +78,34 @@ std::span<std::byte> MemoryPort::Queue::reserve(std::size_t length) {
     return reserved_;
 }
 
-void MemoryPort::Queue::commit() {
-    if (reserved_.empty()) return;
+std::span<std::byte> MemoryPort::Queue::extend(std::size_t length) {
+    std::size_t whole = reserved_.size() + length;
+    for (const Bytes& piece : extensions_)
+        whole += piece.size();
+    if (reserved_.empty() || whole > port_.offloads_.segmentation_bytes + ethernet_header) return {};
+    return extensions_.emplace_back(length);
+}
+
+void MemoryPort::Queue::queue(Bytes frame) {
     if (queued_.size() < port_.transmit_room_)
-        queued_.push_back(std::move(reserved_));
+        queued_.push_back(std::move(frame));
     else
         tally.send_failures.add();
+}
+
+void MemoryPort::Queue::commit() {
+    if (reserved_.empty()) return;
+    queue(std::move(reserved_));
+    reserved_.clear();
+}
+
+void MemoryPort::Queue::commit_segments(std::uint16_t segment_bytes) {
+    if (reserved_.empty()) return;
+    for (const Bytes& piece : extensions_)
+        reserved_.insert(reserved_.end(), piece.begin(), piece.end());
+    cut_segments(reserved_, segment_bytes, [this](std::span<const std::byte> segment) {
+        queue({segment.begin(), segment.end()});
+    });
     reserved_.clear();
 }
 

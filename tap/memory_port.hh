@@ -27,7 +27,7 @@ class MemoryPort final : public Port {
     std::size_t waiting() const;
     // The frames that left a queue so far, in order; forgets them.
     std::vector<Bytes> take_sent(std::size_t queue = 0);
-    // What it claims from now on; whoever plays the wire does the work.
+    // What it claims from now on. It does cut segments; the rest of the work is for whoever plays the wire.
     void set_offloads(const PortOffloads& offloads) { offloads_ = offloads; }
     void set_carrier(bool up) { carrier_ = up; }
     void set_link_address(const std::array<std::uint8_t, 6>& address) { link_address_ = address; }
@@ -41,6 +41,8 @@ class MemoryPort final : public Port {
     void release(std::span<const Frame> frames) override { queues_[0]->release(frames); }
     std::span<std::byte> reserve(std::size_t length) override { return queues_[0]->reserve(length); }
     void commit() override { queues_[0]->commit(); }
+    std::span<std::byte> extend(std::size_t length) override { return queues_[0]->extend(length); }
+    void commit_segments(std::uint16_t segment_bytes) override { queues_[0]->commit_segments(segment_bytes); }
     void flush() override { queues_[0]->flush(); }
     std::array<std::uint8_t, 6> link_address() const override { return link_address_; }
     bool carrier() const override { return carrier_; }
@@ -64,6 +66,8 @@ class MemoryPort final : public Port {
         void release(std::span<const Frame> frames) override;
         std::span<std::byte> reserve(std::size_t length) override;
         void commit() override;
+        std::span<std::byte> extend(std::size_t length) override;
+        void commit_segments(std::uint16_t segment_bytes) override;
         void flush() override;
 
         std::deque<Arriving> arriving;
@@ -73,7 +77,10 @@ class MemoryPort final : public Port {
       private:
         const MemoryPort& port_;
         std::vector<Arriving> held_;  // received and not released
+        void queue(Bytes frame);
+
         Bytes reserved_;
+        std::deque<Bytes> extensions_;  // of the reserved frame
         std::vector<Bytes> queued_;
     };
 

@@ -43,6 +43,8 @@ struct PortOffloads {
     // Fills in the TCP or UDP checksum of every frame that it sends, over IPv4 without options and IPv6
     // without extension headers. The field must hold the folded sum of the pseudo-header.
     bool transmit_checksums = false;
+    // Cuts TCP segments of up to so many bytes of IP packet (commit_segments); 0: does not.
+    std::uint32_t segmentation_bytes = 0;
 };
 
 // One way in and one way out of a port: what one core polls.
@@ -69,6 +71,17 @@ class PortQueue {
     // Queues the reserved frame; nothing happens when none is. Frames leave in order, at the latest at
     // flush().
     virtual void commit() = 0;
+
+    // Only of a port with PortOffloads::segmentation_bytes.
+
+    // Room for `length` bytes more behind those of the reserved frame, which stay valid; they need not lie next
+    // to each other. Empty: the frame can take no more, and stays as it is.
+    virtual std::span<std::byte> extend(std::size_t /*length*/) { return {}; }
+    // Queues the reserved frame, TCP over IPv4 without options or IPv6 without extension headers, to leave as
+    // segments of `segment_bytes` of payload each, the last with the rest. Sequence numbers and IPv4
+    // identifications count on, PSH and FIN are the last one's, CWR the first one's; lengths and checksums
+    // are right in each. The checksum field must hold the folded sum of the pseudo-header.
+    virtual void commit_segments(std::uint16_t /*segment_bytes*/) { commit(); }
     // The end of a burst: hands the queued frames to the device. What it refuses is counted and dropped.
     virtual void flush() = 0;
 };

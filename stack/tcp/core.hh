@@ -21,6 +21,7 @@
 #include "stack/tcp/connection_table.hh"
 #include "stack/tcp/primary_clock.hh"
 #include "stack/tcp/segment.hh"
+#include "stack/tcp/super_segment.hh"
 #include "stack/tcp/time_wait.hh"
 #include "stack/timer_wheel.hh"
 #include "stack/wire/ip_packet.hh"
@@ -60,6 +61,7 @@ class Core {
     std::optional<Instant> promoted_at;
     Instant primary_seen_at{};  // its latest mirrored segment, of any connection
     std::uint16_t next_ip_identification = 0;
+    SuperSegment super_segment;
     std::deque<ConnectionId> incomplete;  // connections with something missing, each once
     ip::Neighbours neighbours;
 

@@ -8,28 +8,16 @@ namespace {
 
 using wire::TcpFlags;
 
-// Builds one segment around a header whose ports and window are set; the payload comes from the send queue.
-bool emit(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
-          std::uint8_t ttl, const wire::TcpHeader& header, const SendQueue* queue, Seq payload_at,
-          std::uint32_t payload_length, std::uint8_t traffic_class = 0) {
-    const std::size_t tcp_length = wire::tcp_header_length + wire::tcp_options_length(header.options);
-    wire::IpHeader ip;
-    ip.source = local.address;
-    ip.destination = remote.address;
-    ip.protocol = wire::IpProtocol::tcp;
-    ip.ttl = ttl;
-    ip.traffic_class = traffic_class;
-    const auto segment = core.begin_packet(link, ip, tcp_length + payload_length);
-    if (segment.empty()) return false;
-    wire::write_tcp(segment, header);
-    if (payload_length != 0) queue->copy(payload_at, segment.subspan(tcp_length));
-    wire::store16(segment.data() + wire::tcp_checksum_offset,
-                  wire::transport_checksum(segment, local.address, remote.address,
-                                           static_cast<std::uint8_t>(wire::IpProtocol::tcp),
-                                           core.settings.transport_checksums));
-    core.gate.commit();
-    ++core.counters.tcp_segments_sent;
-    return true;
+// A segment without payload, around a header whose ports and window are set.
+void send_bare(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
+               std::uint8_t ttl, const wire::TcpHeader& header, std::uint8_t traffic_class = 0) {
+    // Without a buffer it is lost, as on the way.
+    (void)core.super_segment.send(core, {.local = local,
+                                         .remote = remote,
+                                         .link = link,
+                                         .ttl = ttl,
+                                         .traffic_class = traffic_class,
+                                         .header = header});
 }
 
 wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::uint8_t flags) {
@@ -56,9 +44,15 @@ bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_leng
         const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
         header.options.sack_count = fill_sack_blocks(c, std::span(header.options.sack).first(room));
     }
-    if (!emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, &c.send_queue, seq,
-              payload_length, static_cast<std::uint8_t>(traffic_class_of(core, c) | mark)))
-        return false;
+    const Outgoing segment{.local = core.local_of(c),
+                           .remote = core.remote_of(c),
+                           .link = c.peer_link,
+                           .ttl = c.ttl,
+                           .traffic_class = static_cast<std::uint8_t>(traffic_class_of(core, c) | mark),
+                           .header = header,
+                           .queue = &c.send_queue,
+                           .payload_length = payload_length};
+    if (!core.super_segment.send(core, segment)) return false;
     note_ack_sent(core, c);
     return true;
 }
@@ -190,6 +184,7 @@ void send_allowed(Core& core, Connection& c) {
     std::uint32_t run = 0;
     const std::uint32_t longest_run = burst_segments(core, c);
     bool sent_any = false, limited = false;
+    const SuperSegment::Collect collect(core);
     while (true) {
         const Next next = next_segment(c);
         if (next.nothing()) break;
@@ -324,6 +319,7 @@ bool resend(Core& core, Connection& c, Recovery& r, std::uint32_t i, bool probe,
 
 void resend_lost(Core& core, Connection& c, Recovery& r) {
     std::uint32_t run = 0;
+    const SuperSegment::Collect collect(core);
     for (std::uint32_t i = 0; i < r.sent.size() && r.sent.has_lost_unsent(); ++i) {
         const SentSegment& segment = r.sent[i];
         if (!segment.lost || segment.resent) {
@@ -368,8 +364,8 @@ void send_handshake(Core& core, Connection& c) {
         c.last_ack_sent = c.rcv_nxt;
         c.rcv_edge = max(c.rcv_edge, c.rcv_nxt + header.window);
     }
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
-         traffic_class_of(core, c));
+    send_bare(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header,
+              traffic_class_of(core, c));
     if (c.handshake_sent++ != 0) ++core.counters.tcp_retransmitted;
     c.transmit_timer = TransmitTimer::retransmission;
     c.retransmit_at = core.now + c.rtt.rto();
@@ -378,14 +374,14 @@ void send_handshake(Core& core, Connection& c) {
 
 void send_reset(Core& core, const Connection& c, Seq seq) {
     const wire::TcpHeader header = header_for(core, c, seq, TcpFlags::rst | TcpFlags::ack);
-    emit(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header, nullptr, {}, 0,
-         traffic_class_of(core, c));
+    send_bare(core, core.local_of(c), core.remote_of(c), c.peer_link, c.ttl, header,
+              traffic_class_of(core, c));
     ++core.counters.tcp_resets_sent;
 }
 
 void send_control(Core& core, const Endpoint& local, const Endpoint& remote, const LinkAddress& link,
                   std::uint8_t ttl, const wire::TcpHeader& header) {
-    emit(core, local, remote, link, ttl, header, nullptr, {}, 0);
+    send_bare(core, local, remote, link, ttl, header);
 }
 
 void send_reset_for(Core& core, const Segment& segment) {
@@ -400,7 +396,7 @@ void send_reset_for(Core& core, const Segment& segment) {
         header.ack = segment.end();
         header.flags.bits = TcpFlags::rst | TcpFlags::ack;
     }
-    emit(core, segment.local, segment.remote, segment.link_source, 64, header, nullptr, {}, 0);
+    send_bare(core, segment.local, segment.remote, segment.link_source, 64, header);
     ++core.counters.tcp_resets_sent;
 }
 

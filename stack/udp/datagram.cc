@@ -52,6 +52,9 @@ std::optional<Datagram> read_datagram(const IpPacket& packet, Source source, con
     datagram.remote = {packet.header.source, header->source_port};
     datagram.local = {packet.header.destination, header->destination_port};
     if (source == Source::tap_from_primary) std::swap(datagram.remote, datagram.local);
+    if (packet.header.source.is_v4())
+        datagram.identification = static_cast<std::uint16_t>(packet.header.identification);
+    datagram.tap = packet.tap;
     datagram.payload = bytes.subspan(wire::udp_header_length);
     return datagram;
 }

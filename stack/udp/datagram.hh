@@ -18,6 +18,8 @@ struct Datagram {
     LinkAddress link_destination;
     Endpoint remote;  // the client
     Endpoint local;   // the service
+    std::uint16_t identification = 0;  // IPv4's; 0 over IPv6
+    std::uint8_t tap = 0;              // ReceivedFrame::tap
     wire::Bytes payload;
 };
 

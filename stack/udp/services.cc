@@ -10,7 +10,8 @@ Services::Services(tcp::Core& core, RandomSource& random)
     : core_(core),
       withheld_(random.next(), core.settings.udp.hold_datagrams, core.settings.udp.hold_bytes),
       ahead_(random.next(), core.settings.udp.hold_datagrams, core.settings.udp.hold_bytes),
-      links_(random.next(), core.settings.udp.max_peers) {
+      links_(random.next(), core.settings.udp.max_peers),
+      tap_copies_(core.settings.udp, random.next()) {
     for (const Endpoint& service : core.settings.udp_services)
         tallies_.push_back({.service = service});
 }
@@ -30,6 +31,12 @@ void Services::input(const Datagram& datagram) {
     Tally* tally = tally_of(datagram.local);
     if (tally == nullptr) {
         ++core_.counters.drop_udp_no_service;
+        return;
+    }
+    if (datagram.source != Source::service &&
+        tap_copies_.judge(datagram, core_.now, core_.counters.udp_tap_copies_forgotten) ==
+            TapCopies::Verdict::copy) {
+        ++core_.counters.udp_tap_copies;
         return;
     }
     if (datagram.source == Source::tap_from_primary)

@@ -14,6 +14,7 @@
 #include "stack/udp/datagram.hh"
 #include "stack/udp/datagram_store.hh"
 #include "stack/udp/peer_links.hh"
+#include "stack/udp/tap_copies.hh"
 
 namespace understudy::stack::udp {
 
@@ -50,6 +51,7 @@ class Services {
     DatagramStore withheld_;  // answers of the application that the primary was not seen to give
     DatagramStore ahead_;     // answers of the primary that the application has not given
     PeerLinks links_;
+    TapCopies tap_copies_;
     std::vector<Tally> tallies_;  // one for each service
 };
 

@@ -145,6 +145,16 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--icmp-errors-per-second", o.icmp_errors_per_second,
                    "unreachable ports and protocols reported by ICMP once it serves, at most; 0: none")
         ->capture_default_str();
+    app.add_option("--super-segment-bytes", o.super_segment_bytes,
+                   "largest IP packet given to a service port that cuts TCP segments itself; 0: they are cut here")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 65535));
+    app.add_option("--conflict-probes", o.conflict_probes,
+                   "once it serves: ask with each announcement whether another host holds the address")
+        ->capture_default_str();
+    app.add_option("--tap-skew-ms", o.tap_skew_ms,
+                   "of several taps: copies of a UDP datagram within this time are one datagram")
+        ->capture_default_str();
     app.add_option("--tap-filter", o.tap_filter, "BPF expression that service traffic must match as well");
     app.add_option(
            "--decapsulate", o.decapsulate,
@@ -270,6 +280,9 @@ DaemonConfig make_config(const DaemonOptions& o) {
             {gateway.is_v4() ? stack::IpAddress::from_v4(0) : stack::IpAddress{}, 0, gateway});
     }
     config.stack.icmp_errors_per_second = o.icmp_errors_per_second;
+    config.stack.super_segment_bytes = o.super_segment_bytes;
+    config.stack.conflict_probes = o.conflict_probes;
+    config.stack.udp.tap_skew = from_ms("--tap-skew-ms", o.tap_skew_ms);
     config.heartbeat = o.heartbeat.settings(failover::Role::replica);
     config.heartbeat_options = o.heartbeat;
     config.decision.links = config.heartbeat.links.size();

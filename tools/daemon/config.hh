@@ -30,6 +30,9 @@ struct DaemonOptions {
     std::vector<std::string> gateways;
     std::vector<std::string> routes;
     std::uint32_t icmp_errors_per_second = 100;
+    std::uint32_t super_segment_bytes = 65535;
+    bool conflict_probes = true;
+    double tap_skew_ms = 50;
     std::string tap_filter;
     std::vector<std::string> decapsulate;
     HeartbeatOptions heartbeat;

@@ -32,15 +32,17 @@ std::uint64_t arrival_number(Instant at) {
 }
 
 // What a frame's note to another core says beside its number and length.
-constexpr std::uint32_t checked_bit = 1u << 31;
+constexpr std::uint32_t checked_bit = 1u << 31, source_mask = 0xff;
+constexpr unsigned tap_shift = 8;
 
 std::uint32_t tag_of(const stack::ReceivedFrame& frame) {
-    return static_cast<std::uint32_t>(frame.source) | (frame.transport_checked ? checked_bit : 0);
+    return static_cast<std::uint32_t>(frame.source) | std::uint32_t{frame.tap} << tap_shift |
+           (frame.transport_checked ? checked_bit : 0);
 }
 
 stack::ReceivedFrame from_tag(const tap::RingFrame& frame) {
-    return {static_cast<stack::Source>(frame.note.tag & ~checked_bit), frame.bytes, frame.note.wire_length,
-            (frame.note.tag & checked_bit) != 0};
+    return {static_cast<stack::Source>(frame.note.tag & source_mask), frame.bytes, frame.note.wire_length,
+            (frame.note.tag & checked_bit) != 0, static_cast<std::uint8_t>(frame.note.tag >> tap_shift)};
 }
 
 }  // namespace
@@ -135,8 +137,8 @@ void Core::on_seed(const stack::SeedRecord& record) {
 void Core::loop() {
     prctl(PR_SET_NAME, ("understudy-c" + std::to_string(index())).c_str());
     prctl(PR_SET_TIMERSLACK, timer_slack_ns);
-    for (tap::PortQueue* tap : queues_.taps)
-        tap->adopt_polling_thread();
+    for (const Tap& tap : queues_.taps)
+        tap.queue->adopt_polling_thread();
     if (queues_.service != nullptr) queues_.service->adopt_polling_thread();
     IdleStrategy idle(settings_.poll, settings_.max_sleep);
     while (!stopping_.load(std::memory_order_relaxed)) {
@@ -198,8 +200,8 @@ std::size_t Core::poll_taps() {
     const Instant began = settings_.clock();
     std::size_t work = 0;
     bool read_all = true;
-    for (tap::PortQueue* tap : queues_.taps) {
-        const std::size_t count = poll_tap(*tap);
+    for (const Tap& tap : queues_.taps) {
+        const std::size_t count = poll_tap(tap);
         work += count;
         // A full burst may have left frames behind.
         read_all = read_all && count < burst;
@@ -209,9 +211,9 @@ std::size_t Core::poll_taps() {
     return work;
 }
 
-std::size_t Core::poll_tap(tap::PortQueue& queue) {
+std::size_t Core::poll_tap(const Tap& tap) {
     std::array<tap::Frame, burst> frames;
-    const std::size_t count = queue.receive(frames);
+    const std::size_t count = tap.queue->receive(frames);
     if (count == 0) return 0;
     const Instant now = settings_.clock();
     Batch own;
@@ -222,19 +224,18 @@ std::size_t Core::poll_tap(tap::PortQueue& queue) {
         if (!frame) continue;
         const tap::Classified classified = classifier_.classify(*frame);
         primary_lives = primary_lives || classified.sign_of_life;
-        if (classified.verdict == tap::Verdict::from_client)
-            spread(own,
-                   {stack::Source::tap_from_client, frame->bytes, frame->wire_length, frame->transport_checked},
-                   now);
-        else if (classified.verdict == tap::Verdict::from_primary)
-            spread(own,
-                   {stack::Source::tap_from_primary, frame->bytes, frame->wire_length, frame->transport_checked},
-                   now);
+        if (classified.verdict != tap::Verdict::from_client &&
+            classified.verdict != tap::Verdict::from_primary)
+            continue;
+        const stack::Source source = classified.verdict == tap::Verdict::from_client
+                                         ? stack::Source::tap_from_client
+                                         : stack::Source::tap_from_primary;
+        spread(own, {source, frame->bytes, frame->wire_length, frame->transport_checked, tap.number}, now);
     }
     if (primary_lives)
         newest_from_primary_ns_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     host_.receive(own.all(), now);
-    queue.release(std::span(frames).first(count));
+    tap.queue->release(std::span(frames).first(count));
     return count;
 }
 
@@ -365,7 +366,7 @@ bool Core::drain() {
     while (taps_drained_ < queues_.taps.size()) {
         if (record_.drained_frames >= max_drained_frames) return true;
         if (!others_have_room()) return false;
-        const std::size_t count = poll_tap(*queues_.taps[taps_drained_]);
+        const std::size_t count = poll_tap(queues_.taps[taps_drained_]);
         record_.drained_frames += count;
         if (count == 0) ++taps_drained_;
         flush();

@@ -53,8 +53,12 @@ class Core {
         Clock clock = stack_now;
     };
     // The queues that are this core's own.
+    struct Tap {
+        tap::PortQueue* queue;
+        std::uint8_t number;  // of the port among all taps
+    };
     struct Queues {
-        std::vector<tap::PortQueue*> taps;   // may be none
+        std::vector<Tap> taps;               // may be none
         tap::PortQueue* service = nullptr;   // null: core 0 receives and sends for this one
         std::vector<std::size_t> sends_for;  // core 0: which cores have none
     };
@@ -138,6 +142,12 @@ class Core {
             else
                 ring_->commit({});
         }
+        std::span<std::byte> extend(std::size_t length) override {
+            return queue_ != nullptr ? queue_->extend(length) : std::span<std::byte>{};
+        }
+        void commit_segments(std::uint16_t segment_bytes) override {
+            if (queue_ != nullptr) queue_->commit_segments(segment_bytes);
+        }
 
       private:
         tap::PortQueue* queue_;
@@ -163,7 +173,7 @@ class Core {
     void loop();
     bool has_work() const;
     std::size_t poll_taps();
-    std::size_t poll_tap(tap::PortQueue& queue);
+    std::size_t poll_tap(const Tap& tap);
     std::size_t poll_service();
     void spread(Batch& own, const stack::ReceivedFrame& frame, stack::Instant arrived);
     std::size_t take_handed_over();

@@ -52,19 +52,29 @@ tap::FlowSpreadSettings spread_settings(const DataPlane::Settings& settings) {
 }
 
 Core::Settings core_settings(const DataPlane::Settings& settings, const tap::Port& service_port,
-                             const tap::FlowSpread& spread, std::size_t index) {
+                             std::size_t taps, const tap::FlowSpread& spread, std::size_t index) {
     Core::Settings core;
     core.index = index;
     core.stack = settings.stack;
+    core.stack.udp.taps = static_cast<std::uint8_t>(std::max<std::size_t>(taps, 1));
     const auto cores = static_cast<std::uint32_t>(settings.cores);
     core.stack.max_connections = (settings.stack.max_connections + cores - 1) / cores;
     core.stack.speaks_for_host = index == 0;
     // Frames of every core leave by the one service port.
     if (service_port.offloads().transmit_checksums)
         core.stack.transport_checksums = stack::wire::Summing::port;
+    // What goes through core 0 is whole frames.
+    core.stack.super_segment_bytes =
+        index < service_port.queues()
+            ? std::min(settings.stack.super_segment_bytes, service_port.offloads().segmentation_bytes)
+            : 0;
     if (settings.cores > 1)
-        core.stack.owns_flow = [&spread, index](const stack::Endpoint& a, const stack::Endpoint& b) {
-            return spread.core_of({a.address.octets, a.port}, {b.address.octets, b.port}) == index;
+        core.stack.owns_flow = [&spread, index](stack::wire::IpProtocol protocol, const stack::Endpoint& a,
+                                                const stack::Endpoint& b) {
+            const auto transport =
+                protocol == stack::wire::IpProtocol::udp ? tap::Transport::udp : tap::Transport::tcp;
+            return spread.core_of({a.address.octets, a.port, transport},
+                                  {b.address.octets, b.port, transport}) == index;
         };
     core.classifier = settings.classifier;
     core.wrappings = settings.wrappings;
@@ -87,6 +97,9 @@ DataPlane::DataPlane(const Settings& settings, std::vector<std::unique_ptr<tap::
       spread_(spread_settings(settings)),
       handover_(settings.cores, settings.ring_bytes),
       takeover_(settings.cores) {
+    if (taps_.size() > stack::max_taps)
+        throw std::invalid_argument("there are " + std::to_string(taps_.size()) + " taps: at most " +
+                                    std::to_string(stack::max_taps) + " can be read");
     for (const auto& tap : taps_)
         if (tap->queues() > tap_queues(settings))
             throw std::invalid_argument(tap->spec() + " has " + std::to_string(tap->queues()) +
@@ -96,12 +109,13 @@ DataPlane::DataPlane(const Settings& settings, std::vector<std::unique_ptr<tap::
         throw std::invalid_argument(service_port_->spec() + " has more queues than there are cores");
     for (std::size_t i = 0; i < settings.cores; ++i) {
         Core::Queues queues;
-        for (const auto& tap : taps_)
-            if (i < tap->queues()) queues.taps.push_back(&tap->queue(i));
+        for (std::size_t t = 0; t < taps_.size(); ++t)
+            if (i < taps_[t]->queues())
+                queues.taps.push_back({&taps_[t]->queue(i), static_cast<std::uint8_t>(t)});
         if (i < service_port_->queues()) queues.service = &service_port_->queue(i);
         for (std::size_t other = service_port_->queues(); i == 0 && other < settings.cores; ++other)
             queues.sends_for.push_back(other);
-        cores_.push_back(std::make_unique<Core>(core_settings(settings, *service_port_, spread_, i),
+        cores_.push_back(std::make_unique<Core>(core_settings(settings, *service_port_, taps_.size(), spread_, i),
                                                 std::move(queues), spread_, handover_, takeover_));
     }
 }

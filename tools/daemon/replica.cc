@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include <boost/asio/post.hpp>
@@ -143,6 +144,8 @@ void Replica::start() {
             fields["poll"] = config_.poll == PollMode::busy ? "busy" : "adaptive";
             fields["checksums_sent_by"] =
                 plane_->service_port().offloads().transmit_checksums ? "port" : "software";
+            fields["super_segment_bytes"] =
+                std::min(config_.stack.super_segment_bytes, plane_->service_port().offloads().segmentation_bytes);
             fields["filter_engine"] = std::string(plane_->core(0).classifier().filter_engine());
             events_.add("ready", fields);
             spdlog::info("ready mode=silent services={}", fields["services"].dump());

@@ -255,7 +255,9 @@ TEST_P(Fragmented, WhatIsForOthersTakesNoMemory) {
 
 TEST_P(Fragmented, AWholeOfAnotherCoresFlowIsDropped) {
     Settings settings = both_families(Mode::master);
-    settings.owns_flow = [](const Endpoint& client, const Endpoint&) { return client.port != 40000; };
+    settings.owns_flow = [](wire::IpProtocol protocol, const Endpoint& client, const Endpoint&) {
+        return protocol == wire::IpProtocol::udp || client.port != 40000;
+    };
     begin(settings);
     for (const Frame& piece : pieces_of(encode(syn()), 8, 7))
         inject(piece);

@@ -174,6 +174,13 @@ TEST_F(Ipv6, PromotionTellsTheLinkWhereTheAddressIs) {
     EXPECT_EQ(announcement->bytes[4], std::byte{0x20}) << "override, not solicited";
     EXPECT_EQ(std::vector(announcement->bytes.begin() + 24, announcement->bytes.end()),
               bytes_of({2, 1, 0x02, 0, 0, 0, 0, 0x02}));
+    // Not from `::`: the answer to that would go to all nodes.
+    const auto question = sent_icmp6();
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->bytes[0], std::byte{135});
+    EXPECT_EQ(wire::neighbour_target(question->bytes), service6.address);
+    EXPECT_EQ(to_string(question->ip.source), "fe80::ff:fe00:2");
+    EXPECT_EQ(question->ip.destination, wire::solicited_node(service6.address));
     const auto report = sent_icmp6();
     ASSERT_TRUE(report);
     EXPECT_EQ(report->bytes[0], std::byte{143});

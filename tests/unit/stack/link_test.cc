@@ -97,6 +97,50 @@ TEST_F(Conflict, OurOwnFramesAndOthersAddressesAreNone) {
     EXPECT_TRUE(host->wire.frames.empty());
 }
 
+// A host that keeps the address does not speak up when it hears an announcement.
+TEST_F(Conflict, IsLookedForAtTheTakeover) {  // RFC 5227 2.1.1
+    begin(Mode::silent);
+    host->stack.promote(host->now);
+    std::size_t questions = 0;
+    for (const Frame& frame : host->wire.frames) {
+        const auto arp = wire::parse_arp(std::span(frame).subspan(wire::ethernet_header_length));
+        if (wire::parse_ethernet(frame)->type != wire::EtherType::arp || !arp) continue;
+        if (arp->sender != IpAddress::from_v4(0)) continue;
+        ++questions;
+        EXPECT_EQ(arp->operation, wire::ArpOperation::request);
+        EXPECT_EQ(arp->target, service_endpoint.address);
+        EXPECT_TRUE(wire::parse_ethernet(frame)->destination.is_group());
+    }
+    EXPECT_EQ(questions, 1u);
+    EXPECT_EQ(host->stack.counters().conflict_probes_sent, 2u) << "one for each address";
+    const std::size_t before = host->wire.frames.size();
+    inject(*host, arp_frame(wire::ArpOperation::reply, stranger_link, service_endpoint.address,
+                            IpAddress::from_v4(0)));
+    EXPECT_EQ(host->events.log, std::vector<std::string>{"conflict over 10.77.0.1 with 02:00:00:00:00:66"});
+    EXPECT_EQ(host->wire.frames.size(), before + 2) << "defended, and not asked again at once";
+}
+
+TEST_F(Conflict, OfIpv6IsAnsweredToOurLinkLocalAddress) {
+    begin(Mode::silent);
+    host->stack.promote(host->now);
+    Frame message(wire::neighbour_message_length);
+    const IpAddress own = wire::link_local(replica_link);
+    wire::write_advertisement(message, {service6.address, stranger_link, true});
+    wire::finish_icmp6(message, service6.address, own);
+    inject(*host, ip_frame(stranger_link, service6.address, own, wire::IpProtocol::icmp6, message, 255,
+                           replica_link));
+    EXPECT_EQ(host->events.log, std::vector<std::string>{"conflict over fd00:77::1 with 02:00:00:00:00:66"});
+}
+
+TEST_F(Conflict, IsNotLookedForWhereItIsNotWanted) {
+    Settings settings = settings_for(Mode::silent);
+    settings.conflict_probes = false;
+    host.emplace(settings);
+    host->stack.promote(host->now);
+    EXPECT_EQ(host->stack.counters().conflict_probes_sent, 0u);
+    EXPECT_EQ(host->wire.frames.size(), 2u);
+}
+
 TEST_F(Conflict, IsNobodysWhileSilent) {
     begin(Mode::silent);
     claim();

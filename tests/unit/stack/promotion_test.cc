@@ -39,6 +39,7 @@ TEST_F(Promotion, AnnouncesBeforeAnythingElse) {
 TEST_F(Promotion, TheAnnouncementIsRepeated) {
     Settings settings = settings_for(Mode::silent);
     settings.announce_repeats = {100ms, 10ms};
+    settings.conflict_probes = false;
     Host repeating(settings);
     repeating.stack.promote(repeating.now);
     EXPECT_EQ(repeating.wire.frames.size(), 2u);

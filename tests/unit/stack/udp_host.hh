@@ -19,9 +19,9 @@ class UdpHost : public ::testing::Test {
 
     explicit UdpHost(const Settings& settings) : host(settings) {}
 
-    void inject(const Datagram& datagram, Source source) {
+    void inject(const Datagram& datagram, Source source, std::uint8_t tap = 0) {
         const auto frame = test::encode(datagram);
-        const ReceivedFrame received{source, frame, static_cast<std::uint32_t>(frame.size())};
+        const ReceivedFrame received{source, frame, static_cast<std::uint32_t>(frame.size()), false, tap};
         host.stack.receive(std::span(&received, 1), host.now);
     }
     static Datagram of_client(std::string payload) { return {.payload = std::move(payload)}; }

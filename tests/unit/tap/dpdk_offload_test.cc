@@ -6,6 +6,7 @@
 #include <rte_mbuf.h>
 #include <sys/socket.h>
 
+#include "tap/segmentation.hh"
 #include "tests/unit/stack/udp_frames.hh"
 #include "tests/unit/tap/dpdk_fixture.hh"
 #include "tests/unit/tap/port_traffic.hh"
@@ -128,6 +129,55 @@ class NetTap : public DpdkTest {
     std::unique_ptr<Port> port_;
     int kernel_ = -1;
 };
+
+TEST_F(NetTap, CutsSegments) {
+    ASSERT_GE(port_->offloads().segmentation_bytes, 4000u);
+    constexpr std::size_t piece = 1000;
+    for (const bool v6 : {false, true}) {
+        stack::test::Packet packet;
+        if (v6) {
+            packet.source = *stack::parse_endpoint("[fd00::9]:40000");
+            packet.destination = *stack::parse_endpoint("[fd00::1]:7000");
+        }
+        packet.tcp.seq = stack::Seq(0xffffff00);
+        packet.tcp.flags.bits = stack::wire::TcpFlags::ack | stack::wire::TcpFlags::psh;
+        packet.tcp.options.timestamps_present = true;
+        for (std::size_t i = 0; i < 3 * piece + 77; ++i)
+            packet.payload += static_cast<char>(i * 7);
+        Bytes frame = stack::test::encode(packet);
+        const std::size_t headers = frame.size() - packet.payload.size();
+        std::vector<Bytes> expected;
+        cut_segments(frame, piece, [&](auto one) { expected.emplace_back(one.begin(), one.end()); });
+        ASSERT_EQ(expected.size(), 4u);
+
+        const std::size_t tcp = frame.size() - packet.payload.size() - 32;
+        stack::wire::store16(frame.data() + tcp + stack::wire::tcp_checksum_offset,
+                             stack::wire::checksum_fold(stack::wire::pseudo_header_sum(
+                                 packet.source.address, packet.destination.address, IPPROTO_TCP,
+                                 static_cast<std::uint32_t>(frame.size() - tcp))));
+        std::span<const std::byte> rest = frame;
+        const auto put = [&rest](std::span<std::byte> room) {
+            ASSERT_FALSE(room.empty());
+            std::copy_n(rest.begin(), room.size(), room.begin());
+            rest = rest.subspan(room.size());
+        };
+        put(port_->reserve(headers + piece));
+        for (const std::size_t length : {piece, piece, std::size_t{77}})
+            put(port_->extend(length));
+        port_->commit_segments(piece);
+        port_->flush();
+        std::vector<Bytes> arrived;
+        test::wait_until([&] {
+            Bytes bytes(4096);
+            const ssize_t length = recv(kernel_, bytes.data(), bytes.size(), 0);
+            if (length <= 0) return false;
+            bytes.resize(static_cast<std::size_t>(length));
+            if (stack::test::decode(bytes)) arrived.push_back(bytes);
+            return arrived.size() == expected.size();
+        });
+        EXPECT_EQ(arrived, expected) << (v6 ? "IPv6" : "IPv4");
+    }
+}
 
 stack::test::UdpPacket over(bool v6) {
     stack::test::UdpPacket packet{.payload = "an odd number of bytes."};

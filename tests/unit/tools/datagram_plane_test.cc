@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "tests/unit/stack/pieces.hh"
 #include "tests/unit/stack/summing_port.hh"
 #include "tests/unit/stack/udp_frames.hh"
 #include "tests/unit/tools/plane_harness.hh"
@@ -136,6 +137,51 @@ TEST(DatagramPlaneOffload, EveryCoreLeavesTheSumToAServicePortThatFillsItIn) {
         stack::test::fill_checksum(frame);
         EXPECT_TRUE(decode_datagram(frame));
     }
+}
+
+// The first core reads both taps, and gives most of what it reads to others.
+TEST(DatagramPlaneTaps, TwoShowEachDatagramOnce) {
+    for (const std::size_t cores : {1u, 3u}) {
+        Plane plane({.cores = cores, .taps = 2, .udp = true});
+        for (std::uint16_t i = 0; i < client_count; ++i)
+            for (auto* tap : plane.taps)
+                tap->push(stack::test::encode(UdpPacket{.source = client(i), .payload = text_of(i)}));
+        plane.settle();
+        EXPECT_EQ(plane.sum(&stack::Counters::udp_datagrams_received), client_count);
+        EXPECT_EQ(plane.sum(&stack::Counters::udp_tap_copies), client_count);
+        for (std::uint16_t i = 0; i < client_count; ++i)
+            for (auto* tap : plane.taps)
+                tap->push(stack::test::encode(udp_answer(text_of(i), client(i))));
+        plane.settle();
+        EXPECT_EQ(plane.sum(&stack::Counters::udp_answers_matched), client_count);
+        plane.pass(300ms);
+        EXPECT_EQ(plane.sum(&stack::Counters::udp_primary_unmatched), 0u);
+    }
+}
+
+// The ports of a service over TCP whose input must keep its order, and over UDP, where it need not.
+TEST(DatagramPlaneFragments, TheSamePortsOverUdpAreAnotherFlow) {
+    class Ordered final : public shadow_app::Application {
+      public:
+        bool needs_input_order() const override { return true; }
+        std::size_t received(shadow_app::Connection&, std::span<const std::byte> bytes) override {
+            return bytes.size();
+        }
+    };
+    Plane plane({.cores = 3,
+                 .make_application = [](std::string_view) { return std::make_unique<Ordered>(); },
+                 .udp = true});
+    constexpr std::uint16_t count = 60;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        const UdpPacket request{.source = client(i), .payload = std::string(3000, 'u')};
+        for (const auto& piece : stack::test::pieces_of(stack::test::encode(request), 1480, i))
+            plane.tap->push(piece);
+        plane.settle();
+    }
+    EXPECT_EQ(plane.sum(&stack::Counters::udp_datagrams_received), count);
+    for (std::size_t i = 0; i < 3; ++i)
+        EXPECT_GT(plane.plane->core(i).stack().counters().udp_datagrams_received, 0u)
+            << "as if every flow belonged to the core of the TCP service";
 }
 
 TEST_P(DatagramPlane, TellsAnswersThatDiffer) {
