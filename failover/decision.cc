@@ -12,8 +12,8 @@ constexpr Duration stall_floor = std::chrono::milliseconds(50);
 constexpr Duration reading_recheck = std::chrono::microseconds(250);
 // How soon to look again when a proof is held by what no event announces.
 constexpr Duration held_recheck = std::chrono::milliseconds(5);
-// No answer of a witness proves more than this of our connectivity.
 constexpr Duration address_vouches_min = std::chrono::milliseconds(250);
+// No answer of a witness proves our connectivity for longer.
 constexpr Duration witness_window_max = std::chrono::seconds(1);
 
 void require(bool holds, const char* what) {
@@ -108,6 +108,7 @@ Instant DecisionMachine::probe_due() const {
 Instant DecisionMachine::decision_due() const {
     if (suspicion_ != Cause::silence) return confirmed_at_;
     Instant due = confirmed_at_;
+    if (settings_.probe && !probe_sent_) return suspect_since_;  // to send one
     if (settings_.probe) due = std::max(due, *probe_sent_ + settings_.effective_probe_wait());
     if (settings_.address_probe) due = std::max(due, suspect_since_ + settings_.address_probe_wait);
     return due;
@@ -148,10 +149,11 @@ std::optional<Action> DecisionMachine::life(Source& source, Instant at, bool pro
     source.counted_from = at;
     unobserved_ = Duration::zero();
     if (probe_sent_ && at > *probe_sent_) probe_sent_.reset();
-    if (state_ != State::suspect) return std::nullopt;
     if (suspicion_ == Cause::agent_word || suspicion_ == Cause::switchover) return std::nullopt;
     // A kernel that answers says nothing of a service that hangs.
     if (suspicion_ == Cause::service_hang && !proves_agent) return std::nullopt;
+    if (state_ == State::fencing && at > fencing_since_) lived_while_fencing_ = true;
+    if (state_ != State::suspect) return std::nullopt;
     // A report that comes late may tell of a time before the silence was complete: then it never was.
     if (suspicion_ == Cause::silence && silence_complete() <= suspect_since_) return std::nullopt;
     return back_to_silent(at, Cause::sign_of_life);
@@ -221,6 +223,7 @@ std::optional<Action> DecisionMachine::look_for_suspicion(Instant now, const Obs
 std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& observed) {
     if (suspicion_ == Cause::service_hang && !hangs(now, observed))
         return back_to_silent(now, Cause::sign_of_life);
+    if (suspicion_ == Cause::silence && settings_.probe && !probe_sent_) return ask(now);
     const Instant decision = decision_due();
     if (now < decision) return std::nullopt;
     if (suspicion_ == Cause::silence && std::min(observed.links, observed.tap) < decision)
@@ -279,11 +282,13 @@ std::optional<Action> DecisionMachine::restart_after_stall(Instant now, Duration
 
 std::optional<Action> DecisionMachine::fence_ended(bool confirmed, Instant now) {
     if (state_ != State::fencing) return std::nullopt;
-    fenced_ = confirmed;
+    last_tick_ = std::max(last_tick_, now);  // nothing was due while it ran
     Evidence evidence = observe(now, suspicion_);
     evidence.fenced = confirmed;
     if (confirmed) return take_over(std::move(evidence));
     ++counters_.fences_failed;
+    if (lived_while_fencing_ && settings_.fence_failure != FencePolicy::operator_decides)
+        return back_to_silent(now, Cause::sign_of_life);
     switch (settings_.fence_failure) {
         case FencePolicy::proceed:
             if (suspicion_ != Cause::service_hang) return take_over(std::move(evidence));
@@ -396,6 +401,8 @@ Action DecisionMachine::suspect(Instant now, Cause cause, Duration confirm) {
 Action DecisionMachine::fence(Evidence evidence) {
     state_ = State::fencing;
     suspicion_ = evidence.cause;
+    fencing_since_ = evidence.at;
+    lived_while_fencing_ = false;
     ++counters_.fences;
     return {Action::Kind::begin_fence, std::move(evidence)};
 }

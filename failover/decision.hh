@@ -186,7 +186,8 @@ class DecisionMachine {
     // Draws what conclusions the time allows, at most one a call. Call it when next_deadline() is due, and
     // again until it returns nothing. `now` never goes back; report all signs of life up to `observed` first.
     [[nodiscard]] std::optional<Action> tick(Instant now, const Observed& observed);
-    // The fence command of begin_fence ended: the primary is off for certain, or not.
+    // The fence command of begin_fence ended: the primary is off for certain, or not. When it failed and the
+    // primary showed life meanwhile, nothing is taken over.
     [[nodiscard]] std::optional<Action> fence_ended(bool confirmed, Instant now);
 
     // After the takeover (rules.md 19).
@@ -267,7 +268,7 @@ class DecisionMachine {
     bool waiting_for_reading_ = false;
     bool held_ = false;  // a proof of death waits for something that no event announces
     bool maintenance_ = false;
-    bool fenced_ = false;
+    bool lived_while_fencing_ = false;
     bool committed_ = false;
     Instant started_at_;
     Instant last_tick_;
@@ -275,6 +276,7 @@ class DecisionMachine {
     Duration unobserved_{};
     Cause suspicion_ = Cause::silence;  // in suspect and fencing
     Instant suspect_since_{};
+    Instant fencing_since_{};
     Instant confirmed_at_{};
     std::optional<Instant> switchover_since_;
     std::optional<Instant> reasserted_at_;

@@ -92,6 +92,7 @@ void Watcher::probe_answered(Instant at) {
 }
 
 void Watcher::fence_ended(bool confirmed) {
+    impl_->look();
     impl_->act(impl_->machine.fence_ended(confirmed, monotonic_now()));
     impl_->arm();
 }

@@ -152,6 +152,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (fence_) fence_->stop();
     if (repairer_) repairer_->stop();
     if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();

@@ -226,6 +226,42 @@ TEST(DecisionFence, AFailureIsTriedAgainUnlessThePrimaryLives) {
     EXPECT_EQ(driven.machine.counters().fences_failed, 2u);
 }
 
+TEST(DecisionFence, AfterAFailureSilenceIsProvenByAProbeOfItsOwn) {
+    auto settings = fenced_settings();
+    settings.probe = true;
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(1000)), Kind::probe, at(120));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(130));
+    driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+    // Told late: of a time before the fence, but after the probe.
+    EXPECT_FALSE(driven.machine.probe_answered(at(125)));
+    driven.expect(driven.machine.fence_ended(false, at(200)), Kind::enter_suspect, at(200));
+    driven.expect(driven.run(at(5000)), Kind::probe, at(200));
+    driven.expect(driven.run(at(5000)), Kind::begin_fence, at(1200));
+}
+
+TEST(DecisionFence, APrimaryThatLivedMeanwhileIsNotTakenOverFromWhenItFails) {
+    for (const FencePolicy policy : {FencePolicy::wait, FencePolicy::proceed}) {
+        auto settings = fenced_settings();
+        settings.fence_failure = policy;
+        Driven driven(settings);
+        fall_silent(driven);
+        driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+        EXPECT_FALSE(driven.machine.heartbeat(0, at(150)));
+        driven.expect(driven.machine.fence_ended(false, at(200)), Kind::return_to_silent, at(200));
+        EXPECT_EQ(driven.machine.state(), State::silent);
+    }
+}
+
+TEST(DecisionFence, AnOldSignOfLifeToldWhileItRanCountsForNothing) {
+    Driven driven(fenced_settings());
+    fall_silent(driven);
+    driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(131)));
+    driven.expect(driven.machine.fence_ended(false, at(200)), Kind::enter_suspect, at(200));
+}
+
 TEST(DecisionFence, AFailureMayBeIgnored) {
     auto settings = fenced_settings();
     settings.fence_failure = FencePolicy::proceed;
