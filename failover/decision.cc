@@ -45,22 +45,6 @@ void check(const DecisionSettings& settings) {
 
 }  // namespace
 
-const char* to_string(State state) {
-    switch (state) {
-        case State::silent:
-            return "silent";
-        case State::suspect:
-            return "suspect";
-        case State::fencing:
-            return "fencing";
-        case State::master:
-            return "master";
-        case State::faulted:
-            return "faulted";
-    }
-    return "?";
-}
-
 Duration DecisionSettings::effective_stall_bound() const {
     return stall_bound.value_or(std::max(stall_floor, 2 * heartbeat_deadline()));
 }
@@ -124,6 +108,11 @@ bool DecisionMachine::silence_observed(const Observed& observed) const {
            links_observed(observed);
 }
 
+// What the service sent before it was silenced was on the mirror before the agent's word came.
+bool DecisionMachine::followed_to_the_end(const Observed& observed) const {
+    return observed.settled && *observed.settled >= agent_said_at_;
+}
+
 // rules.md 14. Without carrier on a tap its silence is our own.
 bool DecisionMachine::is_connected(Instant now, const Observed& observed) const {
     if (!observed.carrier) return false;
@@ -164,8 +153,12 @@ std::optional<Action> DecisionMachine::heartbeat(std::size_t link, Instant at) {
 }
 
 std::optional<Action> DecisionMachine::agent_says(const AgentWord& word, Instant at) {
-    if (agent_ != word) word_spent_ = false;
+    const bool same = agent_ && agent_->service == word.service && agent_->silenced == word.silenced &&
+                      agent_->number == word.number;
     agent_ = word;
+    if (same) return std::nullopt;
+    agent_said_at_ = at;
+    word_spent_ = false;
     if (state_ != State::suspect || suspicion_ != Cause::agent_word || word.gives_up()) return std::nullopt;
     return back_to_silent(at, Cause::sign_of_life);
 }
@@ -232,7 +225,7 @@ std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& obs
     if (now < started_at_ + settings_.hold_down) return hold(counters_.held_by_hold_down);
     // An orderly end leaves time to follow the service to its last byte.
     if (suspicion_ == Cause::agent_word && agent_->service == ServiceState::shutting_down &&
-        !observed.settled && now < suspect_since_ + settings_.switchover_timeout)
+        !followed_to_the_end(observed) && now < suspect_since_ + settings_.switchover_timeout)
         return hold(counters_.held_until_settled);
     if (!is_connected(now, observed)) {
         hold(counters_.held_without_connectivity);
@@ -257,7 +250,7 @@ std::nullopt_t DecisionMachine::hold(std::uint64_t& counter) {
 }
 
 std::optional<Action> DecisionMachine::go_on_with_switchover(Instant now, const Observed& observed) {
-    if (agent_ && agent_->silenced && observed.settled && observed.tap > *switchover_since_ &&
+    if (agent_ && agent_->silenced && agent_said_at_ >= *switchover_since_ && followed_to_the_end(observed) &&
         observed.carrier)
         return take_over(observe(now, Cause::switchover));
     if (now < *switchover_since_ + settings_.switchover_timeout) return std::nullopt;
@@ -356,14 +349,25 @@ OperatorAnswer DecisionMachine::set_maintenance(bool on, Instant now) {
     return {back_to_silent(now, Cause::operator_request), {}};
 }
 
+ReplicaWord DecisionMachine::word() const {
+    return {.state = state_,
+            .wants_silence = switchover_since_.has_value(),
+            .heard_number = agent_ ? agent_->number : 0};
+}
+
+bool DecisionMachine::asks_whether_settled() const {
+    return switchover_since_ || (state_ == State::suspect && suspicion_ == Cause::agent_word);
+}
+
 std::optional<Instant> DecisionMachine::next_deadline() const {
     if (state_ != State::silent && state_ != State::suspect) return std::nullopt;
     const Instant watch_self = last_tick_ + settings_.heartbeat_interval;
     if (waiting_for_reading_) return std::min(last_tick_ + reading_recheck, watch_self);
     if (held_) return std::min(last_tick_ + held_recheck, watch_self);
     if (state_ == State::suspect) return std::min(decision_due(), watch_self);
-    if (switchover_since_) return std::min(last_tick_ + reading_recheck, watch_self);
-    if (agent_gives_up()) return last_tick_;
+    if (switchover_since_)
+        return std::min(std::max(last_tick_, *switchover_since_) + reading_recheck, watch_self);
+    if (agent_gives_up()) return std::max(last_tick_, agent_said_at_);
     const bool asks = (settings_.probe || settings_.witness) && !probe_sent_;
     const Instant due = asks ? probe_due() : silence_complete();
     if (due > last_tick_) return std::min(due, watch_self);

@@ -30,8 +30,8 @@ TEST(DecisionAgent, ItsWordThatTheServiceIsDeadAndSilencedIsEnough) {
     Driven driven;
     driven.live(at(0), at(100));
     EXPECT_FALSE(driven.machine.agent_says(dead_and_silenced, at(104)));
-    driven.expect(driven.run(at(104)), Kind::enter_suspect, at(100));
-    driven.expect(driven.run(at(104)), Kind::begin_takeover, at(100));
+    driven.expect(driven.run(at(104)), Kind::enter_suspect, at(104));
+    driven.expect(driven.run(at(104)), Kind::begin_takeover, at(104));
     EXPECT_EQ(driven.machine.state(), State::master);
 }
 
@@ -49,7 +49,7 @@ TEST(DecisionAgent, HeartbeatsDoNotTakeItsWordBackButAnotherWordDoes) {
     Driven driven(settings);
     driven.live(at(0), at(100));
     EXPECT_FALSE(driven.machine.agent_says(dead_and_silenced, at(101)));
-    driven.expect(driven.run(at(101)), Kind::enter_suspect, at(100));
+    driven.expect(driven.run(at(101)), Kind::enter_suspect, at(101));
     EXPECT_FALSE(driven.machine.heartbeat(0, at(101)));
     EXPECT_EQ(driven.machine.state(), State::suspect);
     const auto action = driven.machine.agent_says(serving, at(102));
@@ -386,7 +386,7 @@ TEST(DecisionSwitchover, TakesOverOnceThePrimaryIsSilencedAndFollowedToItsEnd) {
     EXPECT_FALSE(driven.machine.agent_says(serving, at(100)));
     const OperatorAnswer answer = driven.machine.switchover(at(101));
     driven.expect(answer.action, Kind::begin_switchover, at(101));
-    EXPECT_TRUE(driven.machine.asks_for_silence());
+    EXPECT_TRUE(driven.machine.word().wants_silence);
     driven.settled = false;
     EXPECT_FALSE(driven.run(at(105)));
     EXPECT_FALSE(driven.machine.agent_says(leaving, at(105)));
@@ -396,7 +396,7 @@ TEST(DecisionSwitchover, TakesOverOnceThePrimaryIsSilencedAndFollowedToItsEnd) {
     ASSERT_TRUE(action);
     EXPECT_EQ(action->kind, Kind::begin_takeover);
     EXPECT_EQ(action->evidence.cause, Cause::switchover);
-    EXPECT_FALSE(driven.machine.asks_for_silence());
+    EXPECT_FALSE(driven.machine.word().wants_silence);
 }
 
 TEST(DecisionSwitchover, IsUndoneWhenItDoesNotCompleteInTime) {
