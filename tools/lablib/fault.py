@@ -76,7 +76,7 @@ class Fault:
             self._primary.wait_until_ready()
 
     def _cut_service_link(self) -> FaultRecord:
-        # The service link first: after it nothing of the primary can reach a client, neither FIN nor RST.
+        # After it nothing of the primary can reach a client, neither FIN nor RST.
         began, service_down = self._links.take_down(_SERVICE_LINK)
         record = FaultRecord(began, service_down)
         record.steps.append((began, f"fault {self._kind.value}: the primary's service link goes down"))
@@ -84,10 +84,11 @@ class Fault:
         return record
 
     def _cut_power(self) -> FaultRecord:
+        # The heartbeat links first: no last word of the agent gets out.
+        cuts = [self._links.take_down(link.interface) for link in HEARTBEAT_LINKS]
         record = self._cut_service_link()
-        for link in HEARTBEAT_LINKS:
-            _, down = self._links.take_down(link.interface)
-        record.steps.append((down, "heartbeat links down"))
+        record.began_ns = cuts[0][0]
+        record.steps.insert(0, (cuts[0][0], f"fault {self._kind.value}: the primary's heartbeat links go down"))
         return record
 
     def _remove_primary(self, record: FaultRecord) -> None:

@@ -205,6 +205,10 @@ class Topology:
 
     def rebuild_primary(self) -> None:
         """A primary's host that was removed is there again, its service link still down."""
+        # The kernel takes a removed namespace apart in its own time.
+        leftovers = [(self.switch, "p0"), *((self.replica, link.interface) for link in HEARTBEAT_LINKS)]
+        for namespace, interface in leftovers:
+            run("ip", "-n", namespace, "link", "del", interface, check=False)
         run("ip", "netns", "add", self.primary)
         ip_batch(self.primary, ["link set lo up"])
         self._sysctl(self.primary, *_TCP_SETTINGS, "net.ipv6.conf.default.disable_ipv6=1",
