@@ -26,7 +26,7 @@ namespace {
 constexpr __u32 tc_handle = 0x7573;
 constexpr __u32 tc_priority = 1;
 
-[[noreturn]] void fail(const std::string& what, int error) {
+[[noreturn]] void fail_to_guard(const std::string& what, int error) {
     const std::string why = error == EPERM ? "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
                                            : std::string(std::strerror(error));
     throw std::runtime_error("--guard: " + what + ": " + why);
@@ -42,11 +42,11 @@ struct RingFree {
     void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
 };
 
-bpf_program* program(bpf_object* object, const char* name) {
+bpf_program* find_program(bpf_object* object, const char* name) {
     return bpf_object__find_program_by_name(object, name);
 }
 
-int map(bpf_object* object, const char* name) {
+int find_map(bpf_object* object, const char* name) {
     return bpf_object__find_map_fd_by_name(object, name);
 }
 
@@ -77,23 +77,23 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
 
     void load() {
         object.reset(bpf_object__open_mem(guard_object, sizeof guard_object, nullptr));
-        if (!object) fail("the BPF programs cannot be read", errno);
-        if (bpf_object__load(object.get()) != 0) fail("the kernel does not take the BPF programs", errno);
+        if (!object) fail_to_guard("the BPF programs cannot be read", errno);
+        if (bpf_object__load(object.get()) != 0) fail_to_guard("the kernel does not take the BPF programs", errno);
         void* const mapped = mmap(nullptr, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), PROT_READ | PROT_WRITE,
-                                  MAP_SHARED, map(object.get(), "state"), 0);
-        if (mapped == MAP_FAILED) fail("the guard's state cannot be mapped", errno);
+                                  MAP_SHARED, find_map(object.get(), "state"), 0);
+        if (mapped == MAP_FAILED) fail_to_guard("the guard's state cannot be mapped", errno);
         state = static_cast<guard_state*>(mapped);
     }
 
     void attach(const std::vector<ServiceOnPort>& services) {
         for (const ServiceOnPort& service : services) {
             const __u32 one = 1;
-            bpf_map_update_elem(map(object.get(), "addresses"), service.endpoint.address.octets.data(), &one, BPF_ANY);
+            bpf_map_update_elem(find_map(object.get(), "addresses"), service.endpoint.address.octets.data(), &one, BPF_ANY);
             attach_to(service.interface);
         }
         for (const char* name : {"on_fork", "on_exit"}) {
-            bpf_link* const link = bpf_program__attach(program(object.get(), name));
-            if (link == nullptr) fail(std::string(name) + " cannot be attached", errno);
+            bpf_link* const link = bpf_program__attach(find_program(object.get(), name));
+            if (link == nullptr) fail_to_guard(std::string(name) + " cannot be attached", errno);
             links.emplace_back(link);
         }
     }
@@ -105,17 +105,17 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
         LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
         // It may be there already.
         const int created = bpf_tc_hook_create(&hook);
-        if (created != 0 && created != -EEXIST) fail("clsact on " + interface, -created);
-        LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = bpf_program__fd(program(object.get(), "on_egress")),
+        if (created != 0 && created != -EEXIST) fail_to_guard("clsact on " + interface, -created);
+        LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = bpf_program__fd(find_program(object.get(), "on_egress")),
                     .flags = BPF_TC_F_REPLACE, .handle = tc_handle, .priority = tc_priority);
         const int attached = bpf_tc_attach(&hook, &filter);
-        if (attached != 0) fail("the egress filter on " + interface, -attached);
+        if (attached != 0) fail_to_guard("the egress filter on " + interface, -attached);
         interfaces.push_back(index);
     }
 
     void listen() {
         ring.reset(ring_buffer__new(
-            map(object.get(), "deaths"),
+            find_map(object.get(), "deaths"),
             [](void* self, void* data, std::size_t) {
                 const auto& death = *static_cast<const guard_death*>(data);
                 static_cast<Impl*>(self)->on_death(static_cast<pid_t>(death.process),
@@ -123,7 +123,7 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
                 return 0;
             },
             this, nullptr));
-        if (!ring) fail("the guard's reports cannot be read", errno);
+        if (!ring) fail_to_guard("the guard's reports cannot be read", errno);
         readable.assign(ring_buffer__epoll_fd(ring.get()));
         wait();
     }
@@ -151,7 +151,7 @@ Guard::Guard(boost::asio::io_context& io, const std::vector<ServiceOnPort>& serv
 Guard::~Guard() = default;
 
 void Guard::watch(const std::set<pid_t>& processes, pid_t main) {
-    const int members = map(impl_->object.get(), "members");
+    const int members = find_map(impl_->object.get(), "members");
     for (const pid_t process : processes) {
         const auto key = static_cast<__u32>(process);
         const __u32 value = process == main ? guard_main : guard_member;
