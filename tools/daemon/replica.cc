@@ -215,7 +215,8 @@ void Replica::probe_service_addresses() {
 void Replica::on_action(const failover::Action& action) {
     const std::string evidence = failover::to_string(action.evidence);
     last_evidence_ = evidence;
-    if (std::exchange(mode_, watcher_->machine().state()) != mode_) mode_since_ = action.evidence.at;
+    const failover::State state = watcher_->machine().state();
+    if (std::exchange(mode_, state) != state) mode_since_ = action.evidence.at;
     switch (action.kind) {
         case failover::Action::Kind::probe:
             break;

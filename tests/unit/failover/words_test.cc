@@ -4,16 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "failover/session.hh"
+#include "instant.hh"
 #include "keys.hh"
 
 namespace understudy::failover {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 Session end_of_link(Role role, const KeyRing& keys) {
     return Session({.links = 1, .interval = milliseconds(10), .deadline = milliseconds(30)}, role, keys,
