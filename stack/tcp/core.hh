@@ -27,11 +27,16 @@
 
 namespace understudy::stack::tcp {
 
-// What a service has of its own as master.
+// What a service has of its own.
 struct Listener {
     Endpoint service;
     ConnectionOptions options;
     Replication replication;
+    ServiceState state = ServiceState::stateless;
+    // While silent, connections of which: the mirror did not show some input; the latest input has no answer.
+    std::uint32_t missing_input = 0;
+    std::uint32_t unanswered = 0;
+    ConnectionId latest_input;
     std::uint32_t half_open = 0;  // connections in SYN-RECEIVED
     Instant cookies_until{};      // acknowledgements of cookies are looked for until then
 };
@@ -71,6 +76,8 @@ class Core {
     void add_service(const Endpoint& endpoint);
     void remove_service(const Endpoint& endpoint);
     Listener* listener(const Endpoint& service);  // nullptr for another endpoint
+    const Listener* listener(const Endpoint& service) const;
+    std::vector<Listener>& listeners() { return listeners_; }
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
     Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
@@ -415,6 +422,15 @@ void follow_client(Core& core, Connection& c, const Segment& segment, Seq edge);
 enum class FollowedAs : std::uint8_t { seen, repair };
 void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// What is in doubt at this moment, beside what the connection is marked with: within the grace time it may still
+// be reordering, but it is not known to be identical.
+struct Doubt {
+    Coverage coverage;
+    std::uint64_t offset;
+};
+std::optional<Doubt> doubt_of(const Core& core, const Connection& c);
+// How many bytes the mirror has not shown up to what is proven sent.
+std::uint32_t missing_bytes(const Connection& c, Direction direction);
 // Counts what the connection's queues hold; one that finds the budget of all used up is given up (over_budget).
 void charge_memory(Core& core, Connection& c);
 // What is still missing after the grace time uncovers the connection.
@@ -435,6 +451,27 @@ bool tracks_output(const Connection& c);
 bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
+
+// service_state.cc: is the program's state the primary's (rules.md 5)?
+
+// Input of the primary's will not reach the program.
+void lose_state(Core& core, const Endpoint& service);
+// Before a takeover: what is missing then on one connection, others may depend on.
+void judge_states(Core& core);
+// Whether some input of this connection has not been shown by the mirror.
+void note_missing_input(Core& core, Connection& c, bool misses);
+// The connection is no longer shadowed.
+void leave_service(Core& core, Connection& c);
+
+// input_order.cc: whose inputs were with the primary's program together (rules.md 1)?
+
+void note_input(Core& core, Connection& c);
+void note_answer(Core& core, Connection& c);
+
+// lag.cc: for how long is the application behind?
+
+void note_lag(const Core& core, Connection& c);
+Duration lag_time(const Core& core, const Connection& c);
 
 // divergence.cc: the application's output and the primary's.
 

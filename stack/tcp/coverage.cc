@@ -32,6 +32,12 @@ Duration missing_grace(const Core& core) {
     return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
 }
 
+// Whether bytes of the client will not reach the application, which the primary's may have read.
+bool loses_input(Coverage reason) {
+    return reason == Coverage::hole || reason == Coverage::over_budget || reason == Coverage::conflicting ||
+           reason == Coverage::not_continuable;
+}
+
 }  // namespace
 
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
@@ -46,9 +52,26 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     c.coverage = reason;
     c.rare().uncovered_at = offset;
     ++counter_of(core.counters, reason);
+    if (loses_input(reason)) lose_state(core, core.local_of(c));
+}
+
+std::optional<Doubt> doubt_of(const Core& core, const Connection& c) {
+    if (!c.is_silent()) return std::nullopt;
+    const Shadow& shadow = *c.shadow;
+    if (is_in_doubt(c)) return Doubt{Coverage::diverged, distance(c.iss + 1, c.send_queue.primary_nxt())};
+    if (is_beyond_handshake(c)) return Doubt{Coverage::inferred, 0};
+    if (shadow.gap_since != never)
+        return Doubt{Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt())};
+    if (shadow.hole_since != never) return Doubt{Coverage::hole, distance(c.irs + 1, c.rcv_nxt)};
+    const Listener* const service = core.listener(core.local_of(c));
+    if (service == nullptr || service->state == ServiceState::stateless) return std::nullopt;
+    // What is missing on one connection, another one's answers may depend on.
+    if (service->state == ServiceState::attested && service->missing_input == 0) return std::nullopt;
+    return Doubt{Coverage::state, 0};
 }
 
 void charge_memory(Core& core, Connection& c) {
+    note_lag(core, c);
     Shadow& shadow = *c.shadow;
     const std::uint64_t held =
         std::uint64_t{c.unread.size()} + c.send_queue.bytes() + shadow.unconfirmed.size();
@@ -79,6 +102,7 @@ bool abandon(Core& core, Connection& c) {
     }
     shadow.memory.set(0);
     shadow.hole_since = shadow.gap_since = never;
+    note_missing_input(core, c, false);
     c.life_at = core.now + core.settings.shadow.too_old_idle;
     core.arm(c);
     return !c.announced || core.tell_closed(c, CloseReason::uncovered);
@@ -99,10 +123,10 @@ bool tracks_output(const Connection& c) {
 
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
-    if (!shadow.seeded) return;
+    if (!shadow.seeded) return note_missing_input(core, c, c.bytes_received != 0 || c.out_of_order != nullptr);
     if (c.state == State::time_wait) {  // nothing is missing any more
         shadow.hole_since = shadow.gap_since = never;
-        return;
+        return note_missing_input(core, c, false);
     }
     const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
     // The time counts for the byte that is missing first: while bytes are filled, and others go missing
@@ -116,6 +140,7 @@ void check_coverage(Core& core, Connection& c) {
     };
     note(shadow.hole_since, shadow.hole_at, c.rcv_nxt, shadow.primary_ack > c.rcv_nxt);
     note(shadow.gap_since, shadow.gap_at, primary_nxt, proven_sent(c) > primary_nxt);
+    note_missing_input(core, c, shadow.hole_since != never);
     list_incomplete(core, c);
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
     if (!c.is_synchronized() || shadow.was_reset) return;
@@ -129,10 +154,19 @@ void check_coverage(Core& core, Connection& c) {
 void conclude_missing(Core& core, Connection& c) {
     const Shadow& shadow = *c.shadow;
     const Duration grace = missing_grace(core);
-    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+    const bool followed = tracks_output(c) && c.coverage != Coverage::hole;
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace) {
         uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
-    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        if (followed) core.counters.client_bytes_missed += missing_bytes(c, Direction::from_client);
+    }
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace) {
         uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+        if (followed) {
+            const std::uint32_t missed = missing_bytes(c, Direction::from_primary);
+            core.counters.primary_bytes_missed += missed;
+            core.counters.primary_bytes_followed += missed;
+        }
+    }
 }
 
 bool is_settled(const Connection& c) {

@@ -35,7 +35,10 @@ void check_copy(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     note_request(core, c);
-    if (c.is_silent()) keep_until_confirmed(core, c, bytes);
+    if (c.is_silent()) {
+        note_input(core, c);
+        keep_until_confirmed(core, c, bytes);
+    }
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
     c.bytes_received += bytes.size();
     if (c.detached) return true;  // nobody reads
