@@ -119,6 +119,10 @@ struct Shadow {
     Instant client_reset_at{};
     Reassembly from_primary;  // primary bytes that wait for earlier ones
     LagMark lag;
+    // Input from held_from on waits for the primary's bytes up to held_ack (rules.md 8).
+    bool holds_input = false;
+    Seq held_from;
+    Seq held_ack;
     bool unanswered = false;     // its latest input; counted in Listener::unanswered
     bool overlapped = false;     // with input of another connection
     bool misses_input = false;   // counted in Listener::missing_input

@@ -173,6 +173,15 @@ inline std::uint32_t seconds(Instant at) {
 // Takes the payload and FIN of a segment up to `edge`, in order or into reassembly, and hands the application
 // what is ready.
 [[nodiscard]] bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge);
+// While silent: input of a segment whose acknowledgement lies beyond all that the primary was seen to send waits,
+// for the primary refuses such a segment unless it has sent that much (rules.md 8).
+void hold_unproven_input(Connection& c, const Segment& segment);
+// Input that need wait no longer.
+[[nodiscard]] bool release_held_input(Core& core, Connection& c);
+// Sequence number of the first byte that waits for the application.
+inline Seq input_read_to(const Connection& c) {
+    return (c.peer_fin_taken ? c.peer_fin : c.rcv_nxt) - c.unread.size();
+}
 // Offers waiting bytes and the peer's FIN to the application.
 [[nodiscard]] bool offer_unread(Core& core, Connection& c);
 // The connection is established: tells the application.
@@ -390,7 +399,10 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 
 void on_client_reset(Core& core, Connection& c, const Segment& segment);
 void on_primary_reset(Core& core, Connection& c, const Segment& segment);
-// The client's RST counts once all before it was received, or is given up after reset_grace.
+// How long a RST waits before the application hears of it: what it overtook may still come, from a repair source
+// until the repair deadline.
+Duration reset_patience(const Core& core, const Connection& c);
+// The client's RST counts once all before it was received, or is given up after reset_patience().
 void apply_client_reset(Core& core, Connection& c);
 void give_up_waiting_for_reset(Core& core, Connection& c);
 // life_at of a connection that was reset has come.
@@ -407,6 +419,8 @@ void linger_after_reset(Core& core, Connection& c);
 inline bool is_beyond_handshake(const Connection& c) {
     return c.is_silent() && !c.shadow->seeded && c.ack_parked;
 }
+// How long what is missing may still come: by reordering, or from a repair source.
+Duration missing_grace(const Core& core);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 // repair.cc: the end of what the primary is known to have sent.

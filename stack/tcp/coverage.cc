@@ -27,11 +27,6 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
     }
 }
 
-// How long what is missing may still come: by reordering, or from a repair source.
-Duration missing_grace(const Core& core) {
-    return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
-}
-
 // Whether bytes of the client will not reach the application, which the primary's may have read.
 bool loses_input(Coverage reason) {
     return reason == Coverage::hole || reason == Coverage::over_budget || reason == Coverage::conflicting ||
@@ -39,6 +34,10 @@ bool loses_input(Coverage reason) {
 }
 
 }  // namespace
+
+Duration missing_grace(const Core& core) {
+    return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
+}
 
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     // The first reason is the one an operator needs; a half-open or inferred connection may still find a
@@ -147,7 +146,7 @@ void check_coverage(Core& core, Connection& c) {
     c.life_at = std::min(first == never ? never : first + missing_grace(core),
                          alignment_deadline(core, c));
     if (shadow.client_reset_waits)
-        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + reset_patience(core, c));
     core.arm(c);
 }
 
@@ -184,7 +183,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
     conclude_missing(core, c);
-    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= core.settings.shadow.reset_grace) {
+    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= reset_patience(core, c)) {
         give_up_waiting_for_reset(core, c);
         if (shadow.was_reset) return;
     }
@@ -194,7 +193,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     c.life_at = alignment_deadline(core, c);
     if (first != never && first + grace > core.now) c.life_at = std::min(c.life_at, first + grace);
     if (shadow.client_reset_waits)
-        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + reset_patience(core, c));
     core.arm(c);
 }
 

@@ -7,8 +7,8 @@
 namespace understudy::stack::tcp {
 namespace {
 
-Seq read_to(const Connection& c) {
-    return c.rcv_nxt - c.unread.size();
+Seq input_end(const Connection& c) {
+    return input_read_to(c) + c.unread.size();
 }
 
 bool is_behind(const Connection& c) {
@@ -21,12 +21,12 @@ void note_lag(const Core& core, Connection& c) {
     LagMark& mark = c.shadow->lag;
     if (!c.shadow->seeded) return;
     if (mark.since == never) {
-        if (is_behind(c)) mark = {core.now, c.rcv_nxt, c.send_queue.primary_nxt(), {}};
+        if (is_behind(c)) mark = {core.now, input_end(c), c.send_queue.primary_nxt(), {}};
         return;
     }
-    if (read_to(c) < mark.input || c.send_queue.app_nxt() < mark.output) return;
+    if (input_read_to(c) < mark.input || c.send_queue.app_nxt() < mark.output) return;
     const Duration took = core.now - mark.since;
-    mark = is_behind(c) ? LagMark{core.now, c.rcv_nxt, c.send_queue.primary_nxt(), took} : LagMark{};
+    mark = is_behind(c) ? LagMark{core.now, input_end(c), c.send_queue.primary_nxt(), took} : LagMark{};
 }
 
 Duration lag_time(const Core& core, const Connection& c) {

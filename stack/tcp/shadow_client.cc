@@ -189,6 +189,7 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
         if (!apply_client_acks(core, *c)) return;
         note_flight(*c);
     }
+    hold_unproven_input(*c, segment);
     follow_client(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes);
 }
 

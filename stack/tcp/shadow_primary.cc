@@ -292,7 +292,9 @@ void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedA
     if (is_abandoned(c)) return (void)abandon(core, c);
     note_flight(c);
     take_primary_fin(core, c);
-    if (!apply_client_acks(core, c)) return;
+    if (!apply_client_acks(core, c) || !release_held_input(core, c)) return;
+    charge_memory(core, c);
+    if (is_abandoned(c)) return (void)abandon(core, c);
     if (!advance_alignment(core, c)) return;
     check_coverage(core, c);
     (void)finish_if_done(core, c);
