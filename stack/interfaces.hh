@@ -116,6 +116,9 @@ class ConnectionEvents {
     // Master only: another host claims `address`, one of ours, from `link`, and was answered by an
     // announcement (RFC 5227 2.4). At most once for an address in each Settings::defend_interval.
     virtual void address_conflict(const IpAddress& /*address*/, const LinkAddress& /*link*/) {}
+    // The state of `service`'s program is not that of the primary's any more (silent mode only): ServiceState::lost.
+    // An observation, raised once for each attestation.
+    virtual void state_lost(const Endpoint& /*service*/) {}
     // The primary's next in-order bytes to the client, as the mirror showed them (silent mode only; no longer
     // once the connection cannot be continued). An observation: no method of the stack may be called.
     virtual void primary_sent(ConnectionId /*id*/, std::span<const std::byte> /*bytes*/) {}

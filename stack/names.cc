@@ -50,6 +50,22 @@ const char* to_string(Coverage coverage) {
             return "conflicting";
         case Coverage::not_continuable:
             return "not_continuable";
+        case Coverage::state:
+            return "state";
+    }
+    return "?";
+}
+
+const char* to_string(ServiceState state) {
+    switch (state) {
+        case ServiceState::stateless:
+            return "stateless";
+        case ServiceState::unproven:
+            return "unproven";
+        case ServiceState::attested:
+            return "attested";
+        case ServiceState::lost:
+            return "lost";
     }
     return "?";
 }

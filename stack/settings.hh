@@ -96,6 +96,9 @@ enum class DivergencePolicy : std::uint8_t {
 struct Replication {
     DivergencePolicy divergence = DivergencePolicy::reset;
     bool align_requests = false;  // rules.md 12
+    // Its answers depend on more than the connection at hand: covered once Stack::attest said that its state is
+    // the primary's (rules.md 5).
+    bool stateful = false;
 };
 
 struct ShadowSettings {

@@ -35,8 +35,9 @@ enum class Coverage : std::uint8_t {
     diverged,         // the application's output differs from the primary's
     too_old,          // began before the replica watched
     over_budget,      // the application lags further than the budget allows
-    conflicting,  // the mirror showed client bytes in two versions
+    conflicting,      // the mirror showed client bytes in two versions
     not_continuable,  // uses what only the primary can continue: see Hindrance
+    state,            // the program's state is not known to be that of the primary's: see ServiceState
 };
 const char* to_string(Coverage coverage);
 
@@ -48,6 +49,15 @@ enum class Hindrance : std::uint8_t {
     fast_open,       // data in the SYN was accepted (RFC 7413)
 };
 const char* to_string(Hindrance hindrance);
+
+// Is the state of a service's program known to be that of the primary's (rules.md 5)?
+enum class ServiceState : std::uint8_t {
+    stateless,  // what it answers on a connection depends on that connection alone: nothing to prove
+    unproven,   // nobody attested it so far
+    attested,
+    lost,  // was attested, and since then input was missed or the program began anew
+};
+const char* to_string(ServiceState state);
 
 // The sender's view of losses, by Linux's names (tcpi_ca_state).
 enum class RecoveryState : std::uint8_t {
@@ -66,9 +76,14 @@ struct ConnectionSnapshot {
     State state = State::established;
     Coverage coverage = Coverage::covered;
     std::uint64_t detail = 0;  // hole, uncompared, diverged: stream offset where it begins
+    // hole, uncompared: how many bytes are missing at this moment, and for how long the first of them.
+    std::uint64_t missing_bytes = 0;
+    Duration missing_for{};
     Hindrance hindrance = Hindrance::none;
     std::optional<Difference> difference;  // diverged: what both wrote there
     std::uint32_t output_lag_bytes = 0;    // silent: how far the application is behind the primary
+    Duration lag_time{};                   // silent: and for how long, at least
+    bool overlapped = false;  // silent: its input and another connection's were with the primary at one time
     std::uint32_t iss = 0;
     std::uint32_t irs = 0;
     std::uint32_t snd_una = 0;
@@ -110,6 +125,12 @@ struct ConnectionSnapshot {
 inline std::uint64_t lag_bytes(const ConnectionSnapshot& s) {
     return std::uint64_t{s.unread_bytes} + s.output_lag_bytes;
 }
+
+// What one TCP service stands on.
+struct ServiceSnapshot {
+    Endpoint service;
+    ServiceState state = ServiceState::stateless;
+};
 
 // What one UDP service has seen. There are no connections: what a takeover is worth shows in how many answers
 // of the application and of the primary were equal.

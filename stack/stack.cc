@@ -259,15 +259,22 @@ ConnectionSnapshot Stack::Impl::snapshot_of(const Connection& c) const {
     s.service = core.local_of(c);
     s.state = c.state;
     s.coverage = c.coverage;
-    if (c.is_silent() && (c.coverage == Coverage::covered || c.coverage == Coverage::half_open)) {
-        // Within the grace time it may still be reordering, but now it is not known to be identical.
-        if (c.shadow->hole_since != tcp::never) s.coverage = Coverage::hole;
-        if (c.shadow->gap_since != tcp::never) s.coverage = Coverage::uncompared;
-        if (tcp::is_beyond_handshake(c)) s.coverage = Coverage::inferred;
-        if (tcp::is_in_doubt(c)) s.coverage = Coverage::diverged;
-    }
     s.detail = c.rare().uncovered_at;
+    if (c.coverage == Coverage::covered || c.coverage == Coverage::half_open) {
+        if (const auto doubt = tcp::doubt_of(core, c)) {
+            s.coverage = doubt->coverage;
+            s.detail = doubt->offset;
+        }
+    }
     if (c.is_silent()) {
+        const bool hole = s.coverage == Coverage::hole;
+        const Instant since = hole ? c.shadow->hole_since : c.shadow->gap_since;
+        if ((hole || s.coverage == Coverage::uncompared) && since != tcp::never) {
+            s.missing_bytes = tcp::missing_bytes(c, hole ? Direction::from_client : Direction::from_primary);
+            s.missing_for = core.now - since;
+        }
+        s.lag_time = tcp::lag_time(core, c);
+        s.overlapped = c.shadow->overlapped;
         s.hindrance = c.shadow->hindrance;
         if (c.coverage == Coverage::diverged && c.shadow->divergence != nullptr)
             s.difference = c.shadow->divergence->difference;
@@ -410,6 +417,7 @@ PromotionReport Stack::promote(Instant now) {
     }
     std::stable_sort(order.begin(), order.end(),
                      [](const auto& a, const auto& b) { return a.first > b.first; });
+    tcp::judge_states(core);
     Core::Batch batch(core);
     for (const auto& [bytes, id] : order) {
         Connection* c = core.table.find(id);
@@ -474,6 +482,28 @@ bool Stack::is_settled() const {
         if (c.in_use && c.is_silent() && !tcp::is_settled(c)) return false;
     }
     return true;
+}
+
+bool Stack::attest(const Endpoint& service) {
+    tcp::Listener* const listener = impl_->core.listener(service);
+    if (listener == nullptr) return false;
+    if (listener->state == ServiceState::stateless) return true;
+    listener->state = ServiceState::attested;
+    ++impl_->core.counters.states_attested;
+    return true;
+}
+
+bool Stack::forget_state(const Endpoint& service) {
+    const tcp::Listener* const listener = impl_->core.listener(service);
+    if (listener != nullptr) tcp::lose_state(impl_->core, service);
+    return listener != nullptr;
+}
+
+std::vector<ServiceSnapshot> Stack::services() const {
+    std::vector<ServiceSnapshot> result;
+    for (const tcp::Listener& listener : impl_->core.listeners())
+        result.push_back({listener.service, listener.state});
+    return result;
 }
 
 bool Stack::listen(const Endpoint& service) {

@@ -83,6 +83,15 @@ class Stack {
     // no output of the primary that the application has not given (rules.md 22). Visits every connection.
     bool is_settled() const;
 
+    // Somebody who knows says that the state of `service`'s program is that of the primary's, at this moment
+    // (rules.md 5): its connections can be covered from now on. It holds until input of the primary's is missed on
+    // any connection of the service, or forget_state(). False when it is no TCP service of ours.
+    bool attest(const Endpoint& service);
+    // The program of `service` began anew, or its state is in doubt. False as above.
+    bool forget_state(const Endpoint& service);
+    // Of every TCP service.
+    std::vector<ServiceSnapshot> services() const;
+
     // Passive open (RFC 9293 3.10.1): `service` is served from now on, beside Settings::services. False when
     // its address is not one of ours. Once is enough.
     bool listen(const Endpoint& service);

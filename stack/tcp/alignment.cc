@@ -10,11 +10,6 @@ namespace {
 
 using Boundary = Alignment::Boundary;
 
-// Sequence number of the first byte that waits for the application.
-Seq input_read_to(const Connection& c) {
-    return (c.peer_fin_taken ? c.peer_fin : c.rcv_nxt) - c.unread.size();
-}
-
 // Whether the answer at hand is known to differ, beyond what K equal bytes forgive.
 bool differs(const Connection& c, const Alignment& a) {
     return c.coverage == Coverage::diverged && c.shadow->divergence != nullptr &&

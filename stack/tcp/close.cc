@@ -57,7 +57,7 @@ void on_fin_acked(Core& core, Connection& c) {
 bool finish_if_done(Core& core, Connection& c) {
     if (c.is_silent() && c.shadow->was_reset) {
         const Shadow& shadow = *c.shadow;
-        if (!c.announced || core.now < shadow.reset_at + core.settings.shadow.reset_grace) return true;
+        if (!c.announced || core.now < shadow.reset_at + reset_patience(core, c)) return true;
         // The application hears of the primary's once it has written what the primary had written (rules.md
         // 10).
         if (shadow.reset_reason == CloseReason::reset_by_primary && tracks_output(c) &&

@@ -43,6 +43,14 @@ enum class TransmitTimer : std::uint8_t {
 };
 inline constexpr std::uint16_t least_send_mss = 48;  // whatever the peer asks for; Linux's tcp_min_snd_mss
 
+// How far both streams had come at an instant at which the application was behind them.
+struct LagMark {
+    Instant since = never;  // never: it was not behind
+    Seq input;
+    Seq output;
+    Duration latest{};  // how long the application took to reach the mark before
+};
+
 // What a silent connection knows of the primary; gone after promotion.
 //
 // The sequence spaces, as the mirror shows them:
@@ -110,6 +118,14 @@ struct Shadow {
     Seq client_reset;
     Instant client_reset_at{};
     Reassembly from_primary;  // primary bytes that wait for earlier ones
+    LagMark lag;
+    // Input from held_from on waits for the primary's bytes up to held_ack (rules.md 8).
+    bool holds_input = false;
+    Seq held_from;
+    Seq held_ack;
+    bool unanswered = false;     // its latest input; counted in Listener::unanswered
+    bool overlapped = false;     // with input of another connection
+    bool misses_input = false;   // counted in Listener::missing_input
 };
 
 // What most connections never need; made when it is first written.

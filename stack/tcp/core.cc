@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "stack/ip/routes.hh"
 
@@ -78,18 +79,26 @@ bool Core::is_service(const Endpoint& endpoint) const {
 void Core::add_service(const Endpoint& endpoint) {
     if (is_service(endpoint)) return;
     const auto replication = settings.replication.find(endpoint);
-    listeners_.push_back({endpoint, settings.tcp.options,
-                          replication == settings.replication.end() ? Replication{} : replication->second});
+    Listener listener;
+    listener.service = endpoint;
+    listener.options = settings.tcp.options;
+    if (replication != settings.replication.end()) listener.replication = replication->second;
+    if (listener.replication.stateful) listener.state = ServiceState::unproven;
+    listeners_.push_back(listener);
 }
 
 void Core::remove_service(const Endpoint& endpoint) {
     std::erase_if(listeners_, [&](const Listener& listener) { return listener.service == endpoint; });
 }
 
-Listener* Core::listener(const Endpoint& service) {
+const Listener* Core::listener(const Endpoint& service) const {
     const auto at = std::find_if(listeners_.begin(), listeners_.end(),
                                  [&](const Listener& listener) { return listener.service == service; });
     return at == listeners_.end() ? nullptr : &*at;
+}
+
+Listener* Core::listener(const Endpoint& service) {
+    return const_cast<Listener*>(std::as_const(*this).listener(service));
 }
 
 FlowKey Core::key_of(const Endpoint& remote, const Endpoint& local) const {
@@ -224,6 +233,7 @@ void Core::finish(Connection& c, CloseReason reason) {
     const bool failed_open = c.active_open && !c.is_synchronized();
     if ((c.announced || failed_open) && !tell_closed(c, reason)) return;
     leave_half_open(c);
+    if (c.is_silent()) leave_service(*this, c);
     wheel_.cancel(id.index);
     table.destroy(c);
 }

@@ -28,11 +28,16 @@
 
 namespace understudy::stack::tcp {
 
-// What a service has of its own as master.
+// What a service has of its own.
 struct Listener {
     Endpoint service;
     ConnectionOptions options;
     Replication replication;
+    ServiceState state = ServiceState::stateless;
+    // While silent, connections of which: the mirror did not show some input; the latest input has no answer.
+    std::uint32_t missing_input = 0;
+    std::uint32_t unanswered = 0;
+    ConnectionId latest_input;
     std::uint32_t half_open = 0;  // connections in SYN-RECEIVED
     Instant cookies_until{};      // acknowledgements of cookies are looked for until then
 };
@@ -73,6 +78,8 @@ class Core {
     void add_service(const Endpoint& endpoint);
     void remove_service(const Endpoint& endpoint);
     Listener* listener(const Endpoint& service);  // nullptr for another endpoint
+    const Listener* listener(const Endpoint& service) const;
+    std::vector<Listener>& listeners() { return listeners_; }
     // `local` must have one of our addresses.
     FlowKey key_of(const Endpoint& remote, const Endpoint& local) const;
     Endpoint remote_of(const Connection& c) const { return {c.key.remote, c.key.remote_port}; }
@@ -168,6 +175,15 @@ inline std::uint32_t seconds(Instant at) {
 // Takes the payload and FIN of a segment up to `edge`, in order or into reassembly, and hands the application
 // what is ready.
 [[nodiscard]] bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge);
+// While silent: input of a segment whose acknowledgement lies beyond all that the primary was seen to send waits,
+// for the primary refuses such a segment unless it has sent that much (rules.md 8).
+void hold_unproven_input(Connection& c, const Segment& segment);
+// Input that need wait no longer.
+[[nodiscard]] bool release_held_input(Core& core, Connection& c);
+// Sequence number of the first byte that waits for the application.
+inline Seq input_read_to(const Connection& c) {
+    return (c.peer_fin_taken ? c.peer_fin : c.rcv_nxt) - c.unread.size();
+}
 // Offers waiting bytes and the peer's FIN to the application.
 [[nodiscard]] bool offer_unread(Core& core, Connection& c);
 // The connection is established: tells the application.
@@ -385,7 +401,10 @@ void note_hindrance(Core& core, Connection& c, Hindrance hindrance);
 
 void on_client_reset(Core& core, Connection& c, const Segment& segment);
 void on_primary_reset(Core& core, Connection& c, const Segment& segment);
-// The client's RST counts once all before it was received, or is given up after reset_grace.
+// How long a RST waits before the application hears of it: what it overtook may still come, from a repair source
+// until the repair deadline.
+Duration reset_patience(const Core& core, const Connection& c);
+// The client's RST counts once all before it was received, or is given up after reset_patience().
 void apply_client_reset(Core& core, Connection& c);
 void give_up_waiting_for_reset(Core& core, Connection& c);
 // life_at of a connection that was reset has come.
@@ -402,6 +421,8 @@ void linger_after_reset(Core& core, Connection& c);
 inline bool is_beyond_handshake(const Connection& c) {
     return c.is_silent() && !c.shadow->seeded && c.ack_parked;
 }
+// How long what is missing may still come: by reordering, or from a repair source.
+Duration missing_grace(const Core& core);
 // Looks for holes and gaps and sets their grace time.
 void check_coverage(Core& core, Connection& c);
 // repair.cc: the end of what the primary is known to have sent.
@@ -417,6 +438,15 @@ void follow_client(Core& core, Connection& c, const Segment& segment, Seq edge);
 enum class FollowedAs : std::uint8_t { seen, repair };
 void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedAs as);
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset);
+// What is in doubt at this moment, beside what the connection is marked with: within the grace time it may still
+// be reordering, but it is not known to be identical.
+struct Doubt {
+    Coverage coverage;
+    std::uint64_t offset;
+};
+std::optional<Doubt> doubt_of(const Core& core, const Connection& c);
+// How many bytes the mirror has not shown up to what is proven sent.
+std::uint32_t missing_bytes(const Connection& c, Direction direction);
 // Counts what the connection's queues hold; one that finds the budget of all used up is given up (over_budget).
 void charge_memory(Core& core, Connection& c);
 // What is still missing after the grace time uncovers the connection.
@@ -437,6 +467,27 @@ bool tracks_output(const Connection& c);
 bool is_settled(const Connection& c);
 // A silent connection's life_at has come.
 void on_shadow_timer(Core& core, Connection& c);
+
+// service_state.cc: is the program's state the primary's (rules.md 5)?
+
+// Input of the primary's will not reach the program.
+void lose_state(Core& core, const Endpoint& service);
+// Before a takeover: what is missing then on one connection, others may depend on.
+void judge_states(Core& core);
+// Whether some input of this connection has not been shown by the mirror.
+void note_missing_input(Core& core, Connection& c, bool misses);
+// The connection is no longer shadowed.
+void leave_service(Core& core, Connection& c);
+
+// input_order.cc: whose inputs were with the primary's program together (rules.md 1)?
+
+void note_input(Core& core, Connection& c);
+void note_answer(Core& core, Connection& c);
+
+// lag.cc: for how long is the application behind?
+
+void note_lag(const Core& core, Connection& c);
+Duration lag_time(const Core& core, const Connection& c);
 
 // divergence.cc: the application's output and the primary's.
 

@@ -27,12 +27,17 @@ std::uint64_t& counter_of(Counters& counters, Coverage reason) {
     }
 }
 
-// How long what is missing may still come: by reordering, or from a repair source.
-Duration missing_grace(const Core& core) {
-    return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
+// Whether bytes of the client will not reach the application, which the primary's may have read.
+bool loses_input(Coverage reason) {
+    return reason == Coverage::hole || reason == Coverage::over_budget || reason == Coverage::conflicting ||
+           reason == Coverage::not_continuable;
 }
 
 }  // namespace
+
+Duration missing_grace(const Core& core) {
+    return std::max(core.settings.shadow.hole_grace, core.settings.shadow.repair_deadline);
+}
 
 void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     // The first reason is the one an operator needs; a half-open or inferred connection may still find a
@@ -46,9 +51,26 @@ void uncover(Core& core, Connection& c, Coverage reason, std::uint64_t offset) {
     c.coverage = reason;
     c.rare().uncovered_at = offset;
     ++counter_of(core.counters, reason);
+    if (loses_input(reason)) lose_state(core, core.local_of(c));
+}
+
+std::optional<Doubt> doubt_of(const Core& core, const Connection& c) {
+    if (!c.is_silent()) return std::nullopt;
+    const Shadow& shadow = *c.shadow;
+    if (is_in_doubt(c)) return Doubt{Coverage::diverged, distance(c.iss + 1, c.send_queue.primary_nxt())};
+    if (is_beyond_handshake(c)) return Doubt{Coverage::inferred, 0};
+    if (shadow.gap_since != never)
+        return Doubt{Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt())};
+    if (shadow.hole_since != never) return Doubt{Coverage::hole, distance(c.irs + 1, c.rcv_nxt)};
+    const Listener* const service = core.listener(core.local_of(c));
+    if (service == nullptr || service->state == ServiceState::stateless) return std::nullopt;
+    // What is missing on one connection, another one's answers may depend on.
+    if (service->state == ServiceState::attested && service->missing_input == 0) return std::nullopt;
+    return Doubt{Coverage::state, 0};
 }
 
 void charge_memory(Core& core, Connection& c) {
+    note_lag(core, c);
     Shadow& shadow = *c.shadow;
     const std::uint64_t held =
         std::uint64_t{c.unread.size()} + c.send_queue.bytes() + shadow.unconfirmed.size();
@@ -79,6 +101,7 @@ bool abandon(Core& core, Connection& c) {
     }
     shadow.memory.set(0);
     shadow.hole_since = shadow.gap_since = never;
+    note_missing_input(core, c, false);
     c.life_at = core.now + core.settings.shadow.too_old_idle;
     core.arm(c);
     return !c.announced || core.tell_closed(c, CloseReason::uncovered);
@@ -99,10 +122,10 @@ bool tracks_output(const Connection& c) {
 
 void check_coverage(Core& core, Connection& c) {
     Shadow& shadow = *c.shadow;
-    if (!shadow.seeded) return;
+    if (!shadow.seeded) return note_missing_input(core, c, c.bytes_received != 0 || c.out_of_order != nullptr);
     if (c.state == State::time_wait) {  // nothing is missing any more
         shadow.hole_since = shadow.gap_since = never;
-        return;
+        return note_missing_input(core, c, false);
     }
     const Seq primary_nxt = c.send_queue.primary_nxt() + (shadow.has_primary_fin ? 1 : 0);
     // The time counts for the byte that is missing first: while bytes are filled, and others go missing
@@ -116,23 +139,33 @@ void check_coverage(Core& core, Connection& c) {
     };
     note(shadow.hole_since, shadow.hole_at, c.rcv_nxt, shadow.primary_ack > c.rcv_nxt);
     note(shadow.gap_since, shadow.gap_at, primary_nxt, proven_sent(c) > primary_nxt);
+    note_missing_input(core, c, shadow.hole_since != never);
     list_incomplete(core, c);
     const Instant first = std::min(shadow.hole_since, shadow.gap_since);
     if (!c.is_synchronized() || shadow.was_reset) return;
     c.life_at = std::min(first == never ? never : first + missing_grace(core),
                          alignment_deadline(core, c));
     if (shadow.client_reset_waits)
-        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + reset_patience(core, c));
     core.arm(c);
 }
 
 void conclude_missing(Core& core, Connection& c) {
     const Shadow& shadow = *c.shadow;
     const Duration grace = missing_grace(core);
-    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace)
+    const bool followed = tracks_output(c) && c.coverage != Coverage::hole;
+    if (shadow.hole_since != never && core.now - shadow.hole_since >= grace) {
         uncover(core, c, Coverage::hole, distance(c.irs + 1, c.rcv_nxt));
-    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace)
+        if (followed) core.counters.client_bytes_missed += missing_bytes(c, Direction::from_client);
+    }
+    if (shadow.gap_since != never && core.now - shadow.gap_since >= grace) {
         uncover(core, c, Coverage::uncompared, distance(c.iss + 1, c.send_queue.primary_nxt()));
+        if (followed) {
+            const std::uint32_t missed = missing_bytes(c, Direction::from_primary);
+            core.counters.primary_bytes_missed += missed;
+            core.counters.primary_bytes_followed += missed;
+        }
+    }
 }
 
 bool is_settled(const Connection& c) {
@@ -150,7 +183,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     if (shadow.was_reset) return on_reset_timer(core, c);
     if (!c.is_synchronized()) return core.finish(c, CloseReason::timed_out);
     conclude_missing(core, c);
-    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= core.settings.shadow.reset_grace) {
+    if (shadow.client_reset_waits && core.now - shadow.client_reset_at >= reset_patience(core, c)) {
         give_up_waiting_for_reset(core, c);
         if (shadow.was_reset) return;
     }
@@ -160,7 +193,7 @@ void on_shadow_timer(Core& core, Connection& c) {
     c.life_at = alignment_deadline(core, c);
     if (first != never && first + grace > core.now) c.life_at = std::min(c.life_at, first + grace);
     if (shadow.client_reset_waits)
-        c.life_at = std::min(c.life_at, shadow.client_reset_at + core.settings.shadow.reset_grace);
+        c.life_at = std::min(c.life_at, shadow.client_reset_at + reset_patience(core, c));
     core.arm(c);
 }
 

@@ -35,7 +35,10 @@ void check_copy(Core& core, Connection& c, Seq begin, wire::Bytes bytes) {
 // Gives in-order bytes to the application, or queues what it does not take.
 bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     note_request(core, c);
-    if (c.is_silent()) keep_until_confirmed(core, c, bytes);
+    if (c.is_silent()) {
+        note_input(core, c);
+        keep_until_confirmed(core, c, bytes);
+    }
     c.rcv_nxt += static_cast<std::uint32_t>(bytes.size());
     c.bytes_received += bytes.size();
     if (c.detached) return true;  // nobody reads
@@ -53,6 +56,19 @@ bool deliver(Core& core, Connection& c, wire::Bytes bytes) {
     return true;
 }
 
+// Input that begins at `at` and may be taken, of `count` bytes: what the primary has acknowledged, or sent its part
+// of the conversation up to.
+std::uint32_t releasable(Connection& c, Seq at, std::uint32_t count) {
+    if (!c.is_silent() || !c.shadow->holds_input) return count;
+    Shadow& shadow = *c.shadow;
+    if (c.snd_nxt >= shadow.held_ack) {
+        shadow.holds_input = false;
+        return count;
+    }
+    const Seq limit = max(shadow.held_from, shadow.primary_ack);
+    return at < limit ? std::min(count, distance(at, limit)) : 0;
+}
+
 bool deliver_reassembled(Core& core, Connection& c) {
     while (c.out_of_order != nullptr) {
         const wire::Bytes next = c.out_of_order->front_at(c.rcv_nxt);
@@ -60,10 +76,12 @@ bool deliver_reassembled(Core& core, Connection& c) {
             if (c.out_of_order->empty()) c.out_of_order.reset();
             break;
         }
+        const std::uint32_t count = releasable(c, c.rcv_nxt, static_cast<std::uint32_t>(next.size()));
+        if (count == 0) break;
         const ConnectionId id = c.id();
-        if (!deliver(core, c, next)) return false;
+        if (!deliver(core, c, next.first(count))) return false;
         if (core.table.find(id) == nullptr) return false;
-        c.out_of_order->pop_front();
+        if (count == next.size()) c.out_of_order->pop_front();
     }
     return true;
 }
@@ -102,6 +120,7 @@ void note_filled_twice(Connection& c, Seq end) {
 // now.
 bool take_fin(Core& core, Connection& c) {
     if (!c.peer_fin_seen || c.peer_fin_taken || c.rcv_nxt != c.peer_fin || !c.is_synchronized()) return false;
+    if (releasable(c, c.peer_fin, 1) == 0) return false;
     c.peer_fin_taken = true;
     c.rcv_nxt += 1;
     c.out_of_order.reset();
@@ -149,13 +168,30 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;
     }
     if (!bytes.empty()) {
-        if (begin == c.rcv_nxt) {
+        const std::uint32_t count =
+            begin == c.rcv_nxt ? releasable(c, begin, static_cast<std::uint32_t>(bytes.size())) : 0;
+        if (count < bytes.size())
+            keep_for_later(core, c, begin + count, bytes.subspan(count), may_report(c, segment));
+        if (count != 0) {
             if (may_report(c, segment)) note_filled_twice(c, end);
-            if (!deliver(core, c, bytes) || !deliver_reassembled(core, c)) return false;
-        } else {
-            keep_for_later(core, c, begin, bytes, may_report(c, segment));
+            if (!deliver(core, c, bytes.first(count)) || !deliver_reassembled(core, c)) return false;
         }
     }
+    return take_fin(core, c) ? offer_unread(core, c) : true;
+}
+
+void hold_unproven_input(Connection& c, const Segment& segment) {
+    Shadow& shadow = *c.shadow;
+    if (!shadow.seeded || segment.length() == 0 || !segment.has(wire::TcpFlags::ack)) return;
+    if (segment.ack() <= c.snd_nxt || segment.end() <= c.rcv_nxt) return;
+    shadow.held_from = shadow.holds_input ? min(shadow.held_from, segment.seq()) : segment.seq();
+    shadow.held_ack = shadow.holds_input ? max(shadow.held_ack, segment.ack()) : segment.ack();
+    shadow.holds_input = true;
+}
+
+bool release_held_input(Core& core, Connection& c) {
+    if (!c.shadow->holds_input) return true;
+    if (!deliver_reassembled(core, c)) return false;
     return take_fin(core, c) ? offer_unread(core, c) : true;
 }
 

@@ -15,10 +15,7 @@ bool keeps_difference(Core& core, const Connection& c) {
 }
 
 bool can_be_carried_on(Core& core, const Connection& c) {
-    const Shadow& shadow = *c.shadow;
-    // Within the grace time a hole may still be reordering; at this moment it is a hole all the same.
-    if (shadow.hole_since != never || shadow.gap_since != never || is_in_doubt(c) || is_beyond_handshake(c))
-        return false;
+    if (doubt_of(core, c)) return false;
     if (keeps_difference(core, c)) return true;
     return c.coverage == Coverage::covered || c.coverage == Coverage::half_open ||
            (c.coverage == Coverage::inferred && core.settings.shadow.cover_inferred);
@@ -140,7 +137,9 @@ Promoted promote_connection(Core& core, Connection& c) {
         return Promoted::ended;
     }
     const bool half_open = c.state == State::syn_received;
-    if (is_abandoned(c) || !can_be_carried_on(core, c)) return reset(core, c);
+    const bool goes_on = !is_abandoned(c) && can_be_carried_on(core, c);
+    leave_service(core, c);
+    if (!goes_on) return reset(core, c);
     c.keeps_difference = keeps_difference(core, c);
     const bool withheld = is_withheld(c);
     const std::unique_ptr<Shadow> shadow = std::move(c.shadow);  // master from here on

@@ -55,6 +55,23 @@ class Collector {
 
 }  // namespace
 
+std::uint32_t missing_bytes(const Connection& c, Direction direction) {
+    static const Reassembly none;
+    const bool from_client = direction == Direction::from_client;
+    const Reassembly& waiting =
+        !from_client ? c.shadow->from_primary : (c.out_of_order ? *c.out_of_order : none);
+    wire::SeqRange rest = missing_of(c, direction);
+    std::uint32_t bytes = 0;
+    std::array<wire::SeqRange, max_ranges> gaps;
+    while (const std::size_t found = waiting.gaps(rest, gaps)) {
+        for (std::size_t i = 0; i < found; ++i)
+            bytes += distance(gaps[i].begin, gaps[i].end);
+        if (found < gaps.size()) break;
+        rest.begin = gaps.back().end;
+    }
+    return bytes;
+}
+
 Seq proven_sent(const Connection& c) {
     const Shadow& shadow = *c.shadow;
     const Seq seen = c.ack_parked ? max(c.snd_nxt, c.parked_ack) : c.snd_nxt;
@@ -108,6 +125,9 @@ bool repair(Core& core, const RepairBytes& answer) {
         ++core.counters.repairs_too_late;
         return false;
     }
+    (answer.direction == Direction::from_client ? core.counters.client_bytes_missed
+                                                : core.counters.primary_bytes_missed) +=
+        distance(max(segment.seq(), missing.begin), segment.end());
     ++core.counters.repairs;
     core.counters.repaired_bytes += answer.bytes.size();
     if (answer.direction == Direction::from_primary) {

@@ -47,6 +47,7 @@ void on_client_syn(Core& core, Connection* c, const Segment& segment) {
     c = core.table.create(core.key_of(segment.remote, segment.local));
     if (c == nullptr) {
         ++core.counters.drop_table_full;
+        lose_state(core, segment.local);
         return;
     }
     c->shadow = std::make_unique<Shadow>();
@@ -76,6 +77,7 @@ void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
         c = core.table.create(core.key_of(segment.remote, segment.local));
         if (c == nullptr) {
             ++core.counters.drop_table_full;
+            lose_state(core, segment.local);
             return;
         }
         c->shadow = std::make_unique<Shadow>();
@@ -83,6 +85,7 @@ void on_uncontinued(Core& core, Connection* c, const Segment& segment) {
         c->peer_link = way_back(core, segment);
         uncover(core, *c, Coverage::too_old, 0);
     }
+    if (!segment.payload.empty()) lose_state(core, segment.local);
     c->snd_una = c->parked_ack = segment.ack();
     c->rcv_nxt = segment.end();
     const ShadowSettings& settings = core.settings.shadow;
@@ -186,6 +189,7 @@ void shadow_client_input(Core& core, Connection* c, const Segment& segment) {
         if (!apply_client_acks(core, *c)) return;
         note_flight(*c);
     }
+    hold_unproven_input(*c, segment);
     follow_client(core, *c, segment, c->rcv_nxt + core.settings.shadow.lag_budget_bytes);
 }
 

@@ -75,6 +75,7 @@ Connection* begin_from_syn_ack(Core& core, const Segment& segment, const Shadow:
     Connection* c = core.table.create(core.key_of(segment.remote, segment.local));
     if (c == nullptr) {
         ++core.counters.drop_table_full;
+        lose_state(core, segment.local);
         return nullptr;
     }
     c->shadow = std::make_unique<Shadow>();
@@ -91,6 +92,8 @@ Connection* begin_from_syn_ack(Core& core, const Segment& segment, const Shadow:
 }
 
 void compare(Core& core, Connection& c, wire::Bytes bytes) {
+    note_answer(core, c);
+    core.counters.primary_bytes_followed += bytes.size();
     if (c.announced) core.events.primary_sent(c.id(), bytes);
     const SendQueue::Written written = c.send_queue.write_primary(bytes);
     note_comparison(core, c, written);
@@ -221,7 +224,11 @@ void note_numbers(Core& core, Connection& c, const Segment& segment) {
     }
     note_segment_size(c, segment);
     if (!segment.has(TcpFlags::ack)) return;
-    shadow.primary_ack = max(shadow.primary_ack, segment.ack());
+    if (segment.ack() > shadow.primary_ack) {
+        if (c.coverage != Coverage::hole)
+            core.counters.client_bytes_confirmed += distance(shadow.primary_ack, segment.ack());
+        shadow.primary_ack = segment.ack();
+    }
     forget_confirmed(shadow);
     const std::uint32_t window = std::uint32_t{segment.header.window} << c.rcv_scale;
     c.rcv_edge = max(c.rcv_edge, segment.ack() + window);
@@ -285,7 +292,9 @@ void follow_primary(Core& core, Connection& c, const Segment& segment, FollowedA
     if (is_abandoned(c)) return (void)abandon(core, c);
     note_flight(c);
     take_primary_fin(core, c);
-    if (!apply_client_acks(core, c)) return;
+    if (!apply_client_acks(core, c) || !release_held_input(core, c)) return;
+    charge_memory(core, c);
+    if (is_abandoned(c)) return (void)abandon(core, c);
     if (!advance_alignment(core, c)) return;
     check_coverage(core, c);
     (void)finish_if_done(core, c);

@@ -22,6 +22,13 @@ void begin_reset(Core& core, Connection& c, CloseReason reason) {
 
 }  // namespace
 
+Duration reset_patience(const Core& core, const Connection& c) {
+    const Shadow& shadow = *c.shadow;
+    const bool is_incomplete = shadow.hole_since != never || shadow.gap_since != never;
+    const Duration grace = core.settings.shadow.reset_grace;
+    return is_incomplete ? std::max(grace, missing_grace(core)) : grace;
+}
+
 void linger_after_reset(Core& core, Connection& c) {
     c.shadow->was_reset = true;
     c.shadow->reset_at = core.now;
@@ -89,7 +96,12 @@ void on_primary_reset(Core& core, Connection& c, const Segment& segment) {
 
 void on_reset_timer(Core& core, Connection& c) {
     const Shadow& shadow = *c.shadow;
-    const Instant end = shadow.reset_at + core.settings.shadow.closed_linger;
+    const Duration patience = reset_patience(core, c);
+    if (c.announced && core.now < shadow.reset_at + patience) {
+        c.life_at = shadow.reset_at + patience;
+        return core.arm(c);
+    }
+    const Instant end = shadow.reset_at + std::max(core.settings.shadow.closed_linger, patience);
     conclude_missing(core, c);
     if (core.now >= end) return core.finish(c, shadow.reset_reason);
     c.life_at = end;

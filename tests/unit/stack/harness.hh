@@ -145,6 +145,9 @@ class Recorder final : public ConnectionEvents {
     void address_conflict(const IpAddress& address, const LinkAddress& link) override {
         log.push_back("conflict over " + to_string(address) + " with " + to_string(link));
     }
+    void state_lost(const Endpoint& service) override {
+        log.push_back("state lost of " + to_string(service));
+    }
 
     ConnectionId connection;
     std::string input;

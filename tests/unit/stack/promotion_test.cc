@@ -87,6 +87,25 @@ TEST_F(Promotion, UnacknowledgedBytesOfThePrimaryGoOutAgainAsItSentThem) {
     EXPECT_EQ(host.sent()->payload, " and more") << "what was there is swallowed";
 }
 
+TEST_F(Promotion, OnlyAnEchoOfOurOwnClockGivesARoundTrip) {
+    handshake();
+    primary(0, 0, "answer");
+    promote();
+    const auto resent = host.sent();
+    ASSERT_TRUE(resent);
+    const Duration before = host.snapshot().srtt;
+    host.pass(5ms);
+    Packet ack = client_packet(0, 3, TcpFlags::ack);
+    ack.link_destination = replica_link;
+    ack.tcp.options.tsecr = primary_tsval;
+    host.inject(ack);
+    EXPECT_EQ(host.snapshot().srtt, before);
+    ack.tcp.ack = host.server_seq(6);
+    ack.tcp.options.tsecr = resent->tcp.options.tsval;
+    host.inject(ack);
+    EXPECT_NE(host.snapshot().srtt, before);
+}
+
 TEST_F(Promotion, OutputThatWaitedIsSentAtOnce) {
     handshake();
     client(0, 0, "request");

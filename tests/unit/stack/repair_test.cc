@@ -9,6 +9,8 @@
 namespace understudy::stack::test {
 namespace {
 
+using ::testing::ElementsAre;
+
 class Repairing : public Mirror {
   protected:
     static constexpr Duration deadline = 200ms;
@@ -220,6 +222,41 @@ TEST_F(Repairing, WhatAResetOfThePrimaryProvesIsAskedFor) {
     EXPECT_TRUE(fill(asked[0], "answer"));
     EXPECT_EQ(coverage(), Coverage::covered);
     EXPECT_TRUE(missing().empty());
+}
+
+TEST_F(Repairing, AnApplicationHearsOfAResetOnceWhatWasMissingBeforeItIsFilled) {
+    client(0, 0, "request");
+    host.send("answer");
+    primary(0, 7, "");
+    host.inject(primary_packet(6, 7, TcpFlags::rst | TcpFlags::ack), Source::tap_from_primary);
+    host.pass(150ms);
+    EXPECT_THAT(host.events.log, ElementsAre("accepted")) << "longer than any other reset waits";
+    const auto asked = missing();
+    ASSERT_EQ(asked.size(), 1u);
+    EXPECT_TRUE(fill(asked[0], "answer"));
+    host.pass(1ms);
+    EXPECT_THAT(host.events.log, ElementsAre("accepted", "reset_by_primary"));
+}
+
+TEST_F(Repairing, AResetOfTheClientWaitsForTheRepairOfWhatThePrimaryHasOfIt) {
+    primary(0, 7, "");
+    host.inject(client_packet(7, 0, TcpFlags::rst), Source::tap_from_client);
+    host.pass(150ms);
+    const auto asked = missing();
+    ASSERT_EQ(asked.size(), 1u);
+    EXPECT_TRUE(fill(asked[0], "request"));
+    EXPECT_EQ(host.events.input, "request");
+    host.pass(100ms);
+    EXPECT_THAT(host.events.log, ElementsAre("accepted", "reset_by_peer"));
+}
+
+TEST_F(Repairing, AResetIsToldAfterTheDeadlineWhateverIsMissing) {
+    client(0, 0, "request");
+    primary(0, 7, "");
+    host.inject(primary_packet(6, 7, TcpFlags::rst | TcpFlags::ack), Source::tap_from_primary);
+    host.pass(deadline + 10s);
+    EXPECT_EQ(host.events.log.back(), "reset_by_primary");
+    EXPECT_EQ(host.stack.connection_count(), 0u);
 }
 
 TEST_F(Repairing, YoungGapsAreLeftToReordering) {

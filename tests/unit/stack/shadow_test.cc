@@ -146,6 +146,31 @@ TEST_F(Shadowing, AClientAckAheadOfTheApplicationIsRemembered) {
     EXPECT_EQ(host.snapshot().coverage, Coverage::covered);
 }
 
+TEST_F(Shadowing, InputAheadOfThePrimaryWaitsForIt) {
+    handshake();
+    client(0, 0, "one");
+    client(3, 6, "two", TcpFlags::fin);
+    EXPECT_EQ(host.events.input, "one") << "the primary refuses an acknowledgement of what it did not send";
+    primary(0, 3, "an");
+    EXPECT_EQ(host.events.input, "one");
+    primary(2, 3, "swer");
+    EXPECT_EQ(host.events.input, "onetwo");
+    EXPECT_EQ(host.events.log.back(), "peer_closed");
+}
+
+TEST_F(Shadowing, InputAheadOfThePrimaryIsTakenOnceThePrimaryHasAcknowledgedIt) {
+    handshake();
+    client(0, 6, "onetwo");
+    primary(6, 3, "");
+    EXPECT_EQ(host.events.input, "onetwo") << "the primary's own number says that it has sent six bytes";
+    client(6, 9, "three", TcpFlags::fin);
+    primary(6, 9, "");
+    EXPECT_EQ(host.events.input, "onetwothr");
+    primary(6, 12, "");
+    EXPECT_EQ(host.events.input, "onetwothree");
+    EXPECT_EQ(host.events.log.back(), "peer_closed");
+}
+
 TEST_F(Shadowing, DifferentOutputIsFoundAtItsByte) {
     handshake();
     host.send("answer A");
