@@ -184,6 +184,26 @@ def service_link_alone() -> None:
     assert result["replica_frames_before_takeover"] == 0
 
 
+def bulk_download() -> None:
+    # One bandwidth-delay product is on its way when the primary dies (rules.md 32).
+    words = ["--app", "source", "--clients", "1", "--path-rate", "100mbit", "--path-delay", "40ms", "--kill-after", "2",
+             "--duration", "4", "--heartbeat-interval-ms", "10", "--heartbeat-misses", "3"]
+    bar, full, tries = 0.8, 90.0, 3
+
+    def ratio(*more: str) -> float:
+        for _ in range(tries):
+            result = judge([*words, *more])
+            assert result["verdict"] == "survived", result["reason"]
+            throughput = result["throughput_mbit"]
+            # Where the machine had no time for the primary there is nothing to compare with.
+            if throughput["before"] >= full:
+                break
+        return float(throughput["ratio"])
+
+    warm, cold = ratio(), ratio("--cold-start")
+    assert warm >= bar > cold, f"{warm} with the primary's window, {cold} with that of a new connection"
+
+
 def captures() -> None:
     with tempfile.TemporaryDirectory() as folder:
         expect_takeover(judge([*QUICK, "--pcap", folder]))
@@ -238,6 +258,9 @@ def usage_errors() -> None:
         ["failover", "--clients", "0"],
         ["failover", "--rate", "nan"],
         ["failover", "--app", "udp-echo", "--message-bytes", "7"],
+        ["failover", "--app", "source", "--message-bytes", "75"],
+        ["failover", "--path-rate", "100mbit"],
+        ["failover", "--path-rate", "100", "--path-delay", "40ms"],
         ["failover", "--port", "0"],
         ["failover", "--server", "cat", "--port", "1"],
         ["failover", "--duration", "1", "--kill-after", "2"],
@@ -278,6 +301,7 @@ CASES: dict[str, Callable[[], None]] = {
     "any-client": any_client,
     "failing-client": failing_client,
     "service-link-alone": service_link_alone,
+    "bulk-download": bulk_download,
     "captures": captures,
     "side-by-side": side_by_side,
     "interrupted": stopped_by(signal.SIGINT),

@@ -37,14 +37,16 @@ class FaultRecord:
 class Fault:
     """A fault that is ready to strike: everything slow has been done beforehand."""
 
-    def __init__(self, kind: FaultKind, topology: Topology) -> None:
+    def __init__(self, kind: FaultKind, topology: Topology, drain_ns: int = 0) -> None:
+        """`drain_ns`: for so long after the fault frames of the primary still reach the client."""
         self._kind = kind
+        self._drain_ns = drain_ns
         self._topology = topology
         where = topology.switch if kind is FaultKind.MIRROR_CUT else topology.primary
         self._links = NamespaceLinks(where) if kind is not FaultKind.NONE else None
 
     def strike(self, fault_file: Path) -> FaultRecord | None:
-        """Injects the fault. The file tells the client, at its end, when the service link was down."""
+        """Injects the fault. The file tells the client from when on nothing of the primary reaches it."""
         if self._links is None:
             return None
         if not self._kind.is_death:
@@ -59,7 +61,7 @@ class Fault:
                 _, down = self._links.take_down(link.interface)
             record.steps.append((down, "heartbeat links down"))
         self.close()
-        write_fault_file(fault_file, service_down)
+        write_fault_file(fault_file, service_down + self._drain_ns)
         if self._kind is FaultKind.POWER:
             killed = kill_everything_in(self._topology.primary)
             record.steps.append((clock.monotonic_ns(), f"{killed} processes of the primary killed"))

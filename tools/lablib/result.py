@@ -8,6 +8,7 @@ from .clock import NS_PER_MS
 from .event_log import Event, EventLog
 from .fault import FaultKind, FaultRecord
 from .options import FailoverOptions, version
+from .throughput import Throughput
 from .wire import WireReport
 
 _REPLICA_EVENTS = {
@@ -54,6 +55,7 @@ class Observations:
     wire_first_after_ns: int | None
     notes: list[tuple[int, str]]
     replica_view: dict[str, Any]
+    throughput: Throughput | None = None
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Result:
     events: list[tuple[float, str]]
     options: FailoverOptions
     replica_view: dict[str, Any] = field(default_factory=dict)
+    throughput: Throughput | None = None
 
     @property
     def survived(self) -> bool:
@@ -104,6 +107,7 @@ class Result:
             "outage_ms": {"p50": _rounded(self.outage.p50), "p99": _rounded(self.outage.p99),
                           "max": _rounded(self.outage.max)},
             "client_retransmissions": self.client_retransmissions,
+            "throughput_mbit": self._throughput_json(),
             "replica_frames_before_takeover": self.replica_frames_before_takeover,
             "arp_answers_before_takeover": self.arp_answers_before_takeover,
             "address_probes_before_takeover": self.address_probes_before_takeover,
@@ -122,8 +126,16 @@ class Result:
                 "mirror_faults_per_million": vars(self.options.mirror_faults),
                 "heartbeat_interval_ms": self.options.heartbeat_interval_ms,
                 "heartbeat_misses": self.options.heartbeat_misses,
+                "path": vars(self.options.path) if self.options.path else None,
+                "cold_start": self.options.cold_start,
             },
         }
+
+    def _throughput_json(self) -> dict[str, float | None] | None:
+        if self.throughput is None:
+            return None
+        return {"before": _rounded(self.throughput.before_mbit), "after": _rounded(self.throughput.after_mbit),
+                "ratio": _rounded(self.throughput.ratio)}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -165,6 +177,7 @@ def judge(seen: Observations) -> Result:
         events=_timeline(seen),
         options=seen.options,
         replica_view=seen.replica_view,
+        throughput=seen.throughput,
     )
     reason = _what_went_wrong(seen, result, decision)
     if reason is None:
