@@ -4,6 +4,7 @@
 
 #include "shadow_app/discard.hh"
 #include "shadow_app/echo.hh"
+#include "shadow_app/source.hh"
 #include "shadow_app/ticker.hh"
 #include "shadow_app/udp_echo.hh"
 
@@ -18,13 +19,15 @@ std::unique_ptr<Base> make() {
     return std::make_unique<T>();
 }
 
-constexpr std::array<ApplicationInfo, 3> infos{{
+constexpr std::array<ApplicationInfo, 4> infos{{
     {"discard", "throws away what it receives (RFC 863)"},
     {"echo", "sends back what it receives (RFC 862)"},
+    {"source", "sends as many bytes as each line \"send BYTES STREAM\" asks for"},
     {"ticker", "sends numbered lines on a schedule after \"subscribe INTERVAL_US BYTES\""},
 }};
 constexpr std::array<Factory<Application>, infos.size()> factories{
-    make<Application, Discard>, make<Application, Echo>, make<Application, Ticker>};
+    make<Application, Discard>, make<Application, Echo>, make<Application, Source>,
+    make<Application, Ticker>};
 
 constexpr std::array<ApplicationInfo, 1> datagram_infos{{
     {"udp-echo", "sends back every datagram (RFC 862)"},

@@ -20,7 +20,7 @@ struct ApplicationInfo {
 std::span<const ApplicationInfo> applications();
 // A new application object, or null for a name that is not in applications().
 std::unique_ptr<Application> make_application(std::string_view name);
-// "discard, echo, ticker": for error messages.
+// "discard, echo, source, ticker": for error messages.
 std::string application_names();
 
 // The same of those that serve datagrams. No name is in both lists.

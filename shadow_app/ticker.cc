@@ -1,8 +1,9 @@
 #include "shadow_app/ticker.hh"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
+
+#include "shadow_app/decimal.hh"
 
 namespace understudy::shadow_app {
 namespace {
@@ -59,12 +60,6 @@ Duration interval_of(const TickerState& state) {
     return std::chrono::microseconds(state.subscription.interval_us);
 }
 
-template <typename Number>
-bool parse_number(std::string_view text, Number& number) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc{} && end == text.data() + text.size();
-}
-
 }  // namespace
 
 std::optional<TickerSubscription> parse_subscription(std::string_view line) {
@@ -74,8 +69,8 @@ std::optional<TickerSubscription> parse_subscription(std::string_view line) {
     const std::size_t space = line.find(' ');
     if (space == std::string_view::npos) return std::nullopt;
     TickerSubscription subscription;
-    if (!parse_number(line.substr(0, space), subscription.interval_us) ||
-        !parse_number(line.substr(space + 1), subscription.line_bytes))
+    if (!parse_decimal(line.substr(0, space), subscription.interval_us) ||
+        !parse_decimal(line.substr(space + 1), subscription.line_bytes))
         return std::nullopt;
     if (subscription.interval_us == 0 || subscription.interval_us > TickerSubscription::max_interval_us ||
         subscription.line_bytes > TickerSubscription::max_line_length)

@@ -93,6 +93,7 @@ struct Shadow {
     std::uint32_t flight = 0;
     std::uint32_t previous_flight = 0;
     Seq round_end;
+    Instant data_at{};  // when the mirror last showed data of the primary
     std::vector<wire::SeqRange> sacked;  // what the client has reported beyond snd_una; in order, disjoint
     bool rtt_timed = false;              // the client's answer to rtt_seq is awaited since rtt_at
     Seq rtt_seq;

@@ -89,6 +89,43 @@ bool is_reported(const Shadow& shadow, Seq begin, Seq end) {
                        [&](const wire::SeqRange& range) { return range.begin <= begin && end <= range.end; });
 }
 
+// From here on what the primary sent may be on its way to the client or back: the last of it is younger than a
+// round trip. Before it, what the client has reported something behind is lost.
+Seq first_on_its_way(const Core& core, const Connection& c, const Shadow& shadow) {
+    if (!core.settings.shadow.warm_start || !c.rtt.has_sample()) return c.snd_nxt;
+    if (core.now >= shadow.data_at + c.rtt.srtt() + c.rtt.srtt() / 4) return c.snd_nxt;
+    return shadow.sacked.empty() ? c.snd_una : max(c.snd_una, shadow.sacked.back().end);
+}
+
+// The scoreboard of what the primary sent and the client has not acknowledged. What is lost goes out again at
+// once, as the primary sent it.
+void resume_flight(Core& core, Connection& c, const Shadow& shadow) {
+    Recovery& r = core.recovery_of(c);
+    const std::uint32_t room = std::max(segment_room(c), 1u);
+    const Seq on_its_way = first_on_its_way(core, c, shadow);
+    for (Seq at = c.snd_una; at < c.snd_nxt;) {
+        const Seq end = at + std::min(room, distance(at, c.snd_nxt));
+        r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
+        const std::uint32_t last = r.sent.size() - 1;
+        if (is_reported(shadow, at, end))
+            r.sent.mark_sacked(last);
+        else if (at >= on_its_way)
+            r.sent.mark_probed(last, shadow.data_at);  // times no round trip: most were sent earlier
+        else
+            r.sent.mark_lost(last);
+        at = end;
+    }
+    if (core.settings.shadow.warm_start) c.congestion.cwnd = std::max(c.congestion.cwnd, r.sent.size());
+    r.high_seq = c.snd_nxt;
+    begin_pacing(core, c, core.settings.tcp.initial_window_segments);
+    if (r.sent.lost() != 0) {
+        r.state = RecoveryState::loss;
+        resend_lost(core, c, r);
+    } else if (!schedule_loss_probe(core, c, r)) {
+        restart_retransmission(core, c);
+    }
+}
+
 void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     c.snd_max = max(c.snd_nxt, c.snd_una);
     if (shadow.has_primary_fin) {
@@ -100,33 +137,18 @@ void resume_output(Core& core, Connection& c, const Shadow& shadow) {
     }
     const std::uint32_t room = std::max(segment_room(c), 1u);
     const std::uint32_t initial = core.settings.tcp.initial_window_segments;
-    const bool warm = core.settings.shadow.warm_start;
     const std::uint32_t flight = (std::max(shadow.flight, shadow.previous_flight) + room - 1) / room;
     c.congestion = CongestionState{};
-    c.congestion.cwnd = warm ? std::max(initial, flight) : initial;
+    c.congestion.cwnd = core.settings.shadow.warm_start ? std::max(initial, flight) : initial;
     // It had found what the path takes, or was about to: slow start would double it once more.
     if (c.congestion.cwnd > initial) c.congestion.ssthresh = c.congestion.cwnd;
     c.progress_at = core.now;
     c.retransmit_at = never;
     c.snd_nxt = c.snd_max;
-    if (c.snd_una == c.snd_nxt) return begin_pacing(core, c, initial);
-    // What the primary sent and the client has not acknowledged goes out again at once, as the primary sent
-    // it.
-    Recovery& r = core.recovery_of(c);
-    for (Seq at = c.snd_una; at < c.snd_nxt;) {
-        const Seq end = at + std::min(room, distance(at, c.snd_nxt));
-        r.sent.push(at, end, core.now, {.pushed = end == c.snd_nxt});
-        if (is_reported(shadow, at, end))
-            r.sent.mark_sacked(r.sent.size() - 1);
-        else
-            r.sent.mark_lost(r.sent.size() - 1);
-        at = end;
-    }
-    if (warm) c.congestion.cwnd = std::max(c.congestion.cwnd, r.sent.size());
-    begin_pacing(core, c, initial);
-    r.state = RecoveryState::loss;
-    r.high_seq = c.snd_nxt;
-    resend_lost(core, c, r);
+    if (c.snd_una == c.snd_nxt)
+        begin_pacing(core, c, initial);
+    else
+        resume_flight(core, c, shadow);
 }
 
 }  // namespace

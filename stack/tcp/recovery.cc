@@ -309,6 +309,8 @@ void adjust_window(Core& core, Connection& c, Recovery& r, const AckNews& news, 
         reduce_window(c, r, news.delivered, newly_lost, news.advanced);
         return;
     }
+    // A window that began anew is opened by what was sent under it, not by what the primary had sent.
+    if (c.promoted && r.state == loss && !core.settings.shadow.warm_start) return;
     const bool progress = news.segments_acked || (c.reordering > default_reordering && news.data_sacked);
     if (!progress || news.delivered == 0 || !is_window_limited(c)) return;
     core.congestion_of(c).on_ack(c.congestion, {news.delivered, c.rtt.min_rtt(), core.now});

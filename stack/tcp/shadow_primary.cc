@@ -253,6 +253,7 @@ void take_primary_bytes(Core& core, Connection& c, const Segment& segment, Follo
         c.shadow->rtt_at = core.now;
     }
     if (bytes.empty()) return;
+    if (as == FollowedAs::seen) shadow.data_at = core.now;
     if (end <= next) {
         ++core.counters.tcp_duplicate_segments;
         return;

@@ -250,6 +250,9 @@ void add_options(CLI::App& app, DaemonOptions& o) {
         ->check(CLI::Range(0.0625, 1024.0));
     app.add_flag("--accept-unfilled-checksums", o.accept_unfilled_checksums,
                  "believe mirrored segments whose checksum the sender left to its NIC");
+    app.add_option("--warm-start", o.warm_start,
+                   "go on with a congestion window as large as the primary's; false: as new connections begin")
+        ->capture_default_str();
     app.add_flag("--cover-inferred", o.cover_inferred,
                  "carry on connections whose options were partly inferred");
 }
@@ -348,6 +351,7 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.stack.shadow.lag_budget_bytes = static_cast<std::uint32_t>(o.lag_budget_mib * (1 << 20));
     config.stack.shadow.accept_unfilled_checksums = o.accept_unfilled_checksums;
     config.stack.shadow.cover_inferred = o.cover_inferred;
+    config.stack.shadow.warm_start = o.warm_start;
     config.poll = o.poll == "busy" ? PollMode::busy : PollMode::adaptive;
     config.poll_max_sleep = std::chrono::microseconds(o.poll_max_sleep_us);
     config.cores = o.cores;

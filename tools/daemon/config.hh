@@ -65,6 +65,7 @@ struct DaemonOptions {
     double lag_budget_mib = 8;
     bool accept_unfilled_checksums = false;
     bool cover_inferred = false;
+    bool warm_start = true;
     bool repair = false;
     double repair_deadline_ms = 200;
 };

@@ -15,18 +15,19 @@ from .errors import EnvironmentProblem, RunFailed
 from .event_log import Event
 from .fault import RETURN_AFTER_S, Fault, FaultRecord
 from .fault_kind import FaultKind
-from .options import FailoverOptions
+from .impair import Impair
+from .options import ClientPath, FailoverOptions
 from .process import Program, Tools
 from .replica import Primary, Replica
 from .result import Observations, Result, aborted, describe, is_told, judge
 from .stop_signals import deferred
+from .throughput import Throughput, measure_throughput
 from .topology import Topology, is_alive, remove_leftovers
 from .wire import WireReport, judge_wire
 
 _POLL_S = 0.02
 # What runs in the lab stands for machines of its own: other work on this one must not silence them.
 _PRIORITY = -15
-_IMPAIR_READY_S = 10.0
 _CHURN_READY_S = 10.0
 _OVERTAKEN_BY_US = 2000
 _FOLDER_PREFIX = "understudy-lab-"
@@ -74,9 +75,11 @@ class FailoverRun:
         self._observer = observer or Observer()
         self._client_capture = client_capture
         self._tools = Tools(options.build_dir)
-        self._topology = Topology(options.mirror, options.ip, detour=options.mirror_faults.any)
+        self._topology = Topology(options.mirror, options.ip, detour=options.mirror_faults.any,
+                                  client_path=options.path is not None)
         self._folder: Path | None = None
         self._captures: list[Capture] = []
+        self._path_capture: Capture | None = None
         self._programs: list[Program] = []
         self._client: Client | None = None
         self._churn: Program | None = None
@@ -91,7 +94,7 @@ class FailoverRun:
             raise EnvironmentProblem("the lab needs root: it makes network namespaces; use sudo")
         needed = ["understudyd", "understudy-agent", "understudy", "understudy-twin"]
         needed += ["understudy-load"] if self._options.client is None else []
-        needed += ["impair"] if self._options.mirror_faults.any else []
+        needed += ["impair"] if self._options.mirror_faults.any or self._options.path else []
         self._tools.check(needed)
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
         return self
@@ -136,6 +139,8 @@ class FailoverRun:
         service_capture = self._start_captures(folder)
         if options.mirror_faults.any:
             self._harm_the_mirror(folder)
+        if options.path:
+            self._lengthen_the_path(options.path, folder)
         replica = Replica(options, self._tools, self._topology, folder)
         self._programs.append(replica.program)
         replica.wait_until_ready()
@@ -151,7 +156,8 @@ class FailoverRun:
             self._hosts += again.programs
             return again
 
-        self._fault = Fault(options.fault, self._topology, primary, replica, start_primary_again)
+        drain_ns = int(options.path.drain_ms * clock.NS_PER_MS) if options.path else 0
+        self._fault = Fault(options.fault, self._topology, primary, replica, start_primary_again, drain_ns)
 
         if options.churn:
             self._start_churn(folder)
@@ -178,18 +184,33 @@ class FailoverRun:
         self._tell(replica.log.poll())
         wire, first_after_ns = self._look_at_wire(service_capture, replica)
         return judge(Observations(options, started_ns, report, timed_out, self.fault_record, replica.log, wire,
-                                  first_after_ns, self._notes, replica_view, churn))
+                                  first_after_ns, self._notes, replica_view, churn, self._measure_throughput()))
+
+    def _measure_throughput(self) -> Throughput | None:
+        return measure_throughput(self._path_capture.file) if self._path_capture else None
 
     def _harm_the_mirror(self, folder: Path) -> None:
         faults = self._options.mirror_faults
         for i in range(len(self._options.mirror.ports)):
-            words = [self._tools.path("impair"), f"y{i}", f"m{i}", "--seed", str(os.getpid() + i),
-                     "--loss", str(faults.loss),
-                     "--reorder", str(faults.reorder), "--reorder-delay-us", str(_OVERTAKEN_BY_US),
-                     "--duplicate", str(faults.duplicate)]
-            impair = Program(f"impair{i}", self._topology.switch, words, folder)
-            self._programs.append(impair)
-            impair.wait_for_line("ready", _IMPAIR_READY_S)
+            self._impair(f"impair{i}", (f"y{i}", f"m{i}"), [
+                "--seed", str(os.getpid() + i), "--loss", str(faults.loss),
+                "--reorder", str(faults.reorder), "--reorder-delay-us", str(_OVERTAKEN_BY_US),
+                "--duplicate", str(faults.duplicate)], folder)
+
+    def _lengthen_the_path(self, path: ClientPath, folder: Path) -> None:
+        self._impair("path", ("w0", "w1"), [
+            "--rate-mbit", f"{path.bits_per_s / 1e6:g}", "--delay-us", str(round(path.round_trip_ms * 500)),
+            "--queue-bytes", str(path.buffer_bytes)], folder)
+        # Behind the path, where the client is: what it gets, and when.
+        self._path_capture = Capture("path", self._topology.client, "lan0", folder, folder / "path.pcap",
+                                     direction="in", snap_bytes=HEADERS_ONLY, expression="tcp")
+        self._captures.append(self._path_capture)
+        self._path_capture.wait_until_listening()
+
+    def _impair(self, name: str, between: tuple[str, str], words: list[str], folder: Path) -> None:
+        impair = Impair(name, self._topology.switch, between, words, self._tools, folder)
+        self._programs.append(impair.program)
+        impair.wait_until_ready()
 
     def _start_churn(self, folder: Path) -> None:
         options = self._options

@@ -32,9 +32,11 @@ class Fault:
     """A fault that is ready to strike: everything slow has been done beforehand."""
 
     def __init__(self, kind: FaultKind, topology: Topology, primary: Primary, replica: Replica,
-                 start_primary: Callable[[], Primary]) -> None:
-        """`start_primary` starts the programs of a primary that comes back."""
+                 start_primary: Callable[[], Primary], drain_ns: int = 0) -> None:
+        """`start_primary` starts the programs of a primary that comes back; `drain_ns`: for so long after the fault
+        frames of the primary still reach the client."""
         self._kind = kind
+        self._drain_ns = drain_ns
         self._topology = topology
         self._primary = primary
         self._replica = replica
@@ -45,7 +47,7 @@ class Fault:
         self._links = NamespaceLinks(where)
 
     def strike(self, fault_file: Path) -> FaultRecord | None:
-        """Injects the fault. The file tells the client, at its end, when the service was down."""
+        """Injects the fault. The file tells the client, at its end, from when on nothing of the primary reaches it."""
         strikes: dict[FaultKind, Callable[[], FaultRecord]] = {
             FaultKind.POWER: self._cut_power, FaultKind.RETURN: self._cut_power,
             FaultKind.LINK: self._cut_service_link, FaultKind.RETURN_LINK: self._cut_service_link,
@@ -55,7 +57,7 @@ class Fault:
         if self._kind is FaultKind.NONE:
             return None
         record = strikes.get(self._kind, self._cut)()
-        write_fault_file(fault_file, record.service_down_ns)
+        write_fault_file(fault_file, record.service_down_ns + self._drain_ns)
         if self._kind in (FaultKind.POWER, FaultKind.RETURN):
             self._remove_primary(record)
         return record

@@ -11,7 +11,7 @@ from .fault_kind import FaultKind
 from .topology import SERVICE_ADDRESSES, Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
-APPLICATIONS = ("echo", "discard", "ticker", "udp-echo")
+APPLICATIONS = ("echo", "discard", "source", "ticker", "udp-echo")
 _DATAGRAM_APPLICATIONS = ("udp-echo",)
 SERVICE_PORT = 7000
 _MAX_CLIENTS = 10_000
@@ -19,6 +19,9 @@ _MAX_CORES = 64
 _MAX_MESSAGE_BYTES = 1 << 20
 # A request number, and what an IPv6 packet of the service LAN has room for.
 _DATAGRAM_BYTES = (8, 1452)
+_MESSAGE_BYTES = 75
+# A source is asked for blocks, as many ahead as keep it busy.
+_SOURCE_BLOCK_BYTES = 64 * 1024
 _SHORTEST_RUN_S = 10.0
 _AFTER_TAKEOVER_S = 5.0
 
@@ -37,6 +40,25 @@ class MirrorFaults:
 
 
 @dataclass(frozen=True)
+class ClientPath:
+    """The way between the clients and the service LAN, where it is not just a wire."""
+
+    bits_per_s: int
+    # There and back, without waiting.
+    round_trip_ms: float
+
+    @property
+    def buffer_bytes(self) -> int:
+        """One bandwidth-delay product."""
+        return round(self.bits_per_s / 8 * self.round_trip_ms / 1000)
+
+    @property
+    def drain_ms(self) -> float:
+        """How long after the last frame went in the last one comes out, at most."""
+        return self.round_trip_ms / 2 + self.buffer_bytes * 8 / self.bits_per_s * 1000
+
+
+@dataclass(frozen=True)
 class FailoverOptions:
     """One run, checked."""
 
@@ -45,12 +67,13 @@ class FailoverOptions:
     port: int = SERVICE_PORT
     clients: int = 20
     duration_s: float = _SHORTEST_RUN_S
-    message_bytes: int = 75
+    message_bytes: int = _MESSAGE_BYTES
     rate: float = 50.0
     kill_after_s: float = 3.0
     fault: FaultKind = FaultKind.POWER
     mirror: Mirror = Mirror.UPLINK
     mirror_faults: MirrorFaults = MirrorFaults()
+    path: ClientPath | None = None
     heartbeat_interval_ms: int = 100
     heartbeat_misses: int = 3
     cores: int = 1
@@ -58,6 +81,7 @@ class FailoverOptions:
     guard: bool = False
     fence: bool = False
     churn: float = 0.0
+    cold_start: bool = False
     ip: str = "4"
     json_file: Path | None = None
     pcap_dir: Path | None = None
@@ -134,8 +158,9 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
                         help="connections (default: %(default)s)")
     client.add_argument("--duration", type=float, metavar="S",
                         help="of the client (default: 10, or what the fault and the heartbeats need)")
-    client.add_argument("--message-bytes", type=int, default=defaults.message_bytes, metavar="N",
-                        help="IP version of the service (default: %(default)s)")
+    client.add_argument("--message-bytes", type=int, metavar="N",
+                        help=f"of a message (default: {_MESSAGE_BYTES}), or of a block that is asked of the source "
+                             f"(default: {_SOURCE_BLOCK_BYTES})")
     client.add_argument("--rate", type=float, default=defaults.rate, metavar="N",
                         help="messages/s per client, one outstanding; 0: open and idle (default: %(default)g)")
     client.add_argument("--churn", type=float, default=0.0, metavar="N",
@@ -161,6 +186,10 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     for fault_name, what in (("loss", "lost"), ("reorder", "overtaken by later ones"), ("duplicate", "doubled")):
         network.add_argument(f"--mirror-{fault_name}", default="0", metavar="P%",
                              help=f"frames of the mirror that are {what} on the way to the tap (default: 0)")
+    network.add_argument("--path-rate", metavar="RATE",
+                         help="of the way between clients and switch, such as 100mbit; with --path-delay, and a buffer "
+                              "of one bandwidth-delay product (default: a wire)")
+    network.add_argument("--path-delay", metavar="TIME", help="its round trip, such as 40ms")
     network.add_argument("--heartbeat-interval-ms", type=int, default=defaults.heartbeat_interval_ms, metavar="N",
                          help="(default: %(default)s)")
     network.add_argument("--heartbeat-misses", type=int, default=defaults.heartbeat_misses, metavar="N",
@@ -171,6 +200,8 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
                          help="data-plane cores of the replica (default: %(default)s)")
     replica.add_argument("--repair", action="store_true",
                          help="the agent gives the replica what its mirror missed")
+    replica.add_argument("--cold-start", action="store_true",
+                         help="control run: connections go on with a new connection's window of ten segments")
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
     output.add_argument("--pcap", type=Path, metavar="DIR",
@@ -194,9 +225,13 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
     if arguments.port == 0:
         raise UsageError("--port must be 1 to 65535")
     _check_range("--clients", arguments.clients, 1, _MAX_CLIENTS)
-    _check_range("--message-bytes", arguments.message_bytes, 1, _MAX_MESSAGE_BYTES)
+    is_source = arguments.app == "source"
+    message_bytes = arguments.message_bytes
+    if message_bytes is None:
+        message_bytes = _SOURCE_BLOCK_BYTES if is_source else _MESSAGE_BYTES
+    _check_range("--message-bytes", message_bytes, _SOURCE_BLOCK_BYTES if is_source else 1, _MAX_MESSAGE_BYTES)
     if arguments.app in _DATAGRAM_APPLICATIONS:
-        _check_range(f"--message-bytes of {arguments.app}", arguments.message_bytes, *_DATAGRAM_BYTES)
+        _check_range(f"--message-bytes of {arguments.app}", message_bytes, *_DATAGRAM_BYTES)
     _check_range("--rate", arguments.rate, 0, 1_000_000)
     _check_range("--churn", arguments.churn, 0, 10_000)
     if arguments.churn and arguments.app not in (None, "echo"):
@@ -224,7 +259,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         port=arguments.port or SERVICE_PORT,
         clients=arguments.clients,
         duration_s=duration,
-        message_bytes=arguments.message_bytes,
+        message_bytes=message_bytes,
         rate=arguments.rate,
         kill_after_s=arguments.kill_after,
         fault=fault,
@@ -232,6 +267,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         mirror_faults=MirrorFaults(_per_million("--mirror-loss", arguments.mirror_loss),
                                    _per_million("--mirror-reorder", arguments.mirror_reorder),
                                    _per_million("--mirror-duplicate", arguments.mirror_duplicate)),
+        path=_path(arguments.path_rate, arguments.path_delay),
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,
         cores=arguments.cores,
@@ -239,6 +275,7 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         guard=fault is FaultKind.PROCESS if arguments.guard is None else arguments.guard,
         fence=fault is FaultKind.FREEZE if arguments.fence is None else arguments.fence,
         churn=arguments.churn,
+        cold_start=arguments.cold_start,
         ip=arguments.ip,
         json_file=arguments.json,
         pcap_dir=arguments.pcap,
@@ -253,6 +290,28 @@ def _per_million(name: str, text: str) -> int:
         raise UsageError(f"{name} {text}: not a percentage, such as 1% or 0.5%") from None
     _check_range(name, per_cent, 0, 100)
     return round(per_cent * 10_000)
+
+
+def _path(rate: str | None, delay: str | None) -> ClientPath | None:
+    if rate is None and delay is None:
+        return None
+    if rate is None or delay is None:
+        raise UsageError("--path-rate and --path-delay belong together")
+    bits_per_s = _in_units("--path-rate", rate, {"gbit": 1e9, "mbit": 1e6, "kbit": 1e3}, "100mbit")
+    round_trip_ms = _in_units("--path-delay", delay, {"ms": 1.0, "s": 1000.0}, "40ms")
+    _check_range("--path-rate in bit/s", bits_per_s, 1e5, 1e9)
+    _check_range("--path-delay in ms", round_trip_ms, 1, 2000)
+    return ClientPath(round(bits_per_s), round_trip_ms)
+
+
+def _in_units(name: str, text: str, units: dict[str, float], example: str) -> float:
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            try:
+                return float(text.removesuffix(unit)) * factor
+            except ValueError:
+                break
+    raise UsageError(f"{name} {text}: not a number and one of {', '.join(units)}, such as {example}")
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

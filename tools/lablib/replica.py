@@ -101,6 +101,8 @@ class Replica:
             words += ["--tap", _dpdk_port(2 * i, f"tap{i}", 8192)]
         if options.repair:
             words.append("--repair")
+        if options.cold_start:
+            words += ["--warm-start", "false"]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.replica}:{HEARTBEAT_PORT},{link.primary}:{HEARTBEAT_PORT}"]
         self.program = Program("understudyd", topology.replica, words, folder)

@@ -61,6 +61,10 @@ def _counts(result: Result) -> list[str]:
         lines.append(f"  outage         median {milliseconds(outage.p50)}, 99 % {milliseconds(outage.p99)}, "
                      f"longest {milliseconds(outage.max)}")
         lines.append(f"  client         {result.client_retransmissions} retransmissions")
+    if result.throughput is not None:
+        lines.append(f"  throughput     {result.throughput.before_mbit:.1f} Mbit/s in the second before, "
+                     f"{result.throughput.after_mbit:.1f} in the second after "
+                     f"({result.throughput.ratio:.0%})")
     lines.append(f"  the replica    {result.replica_frames_before_takeover} frames before the takeover, "
                  f"{result.arp_answers_before_takeover} of them ARP answers")
     return lines

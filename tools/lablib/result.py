@@ -9,6 +9,7 @@ from .event_log import Event, EventLog
 from .fault import FaultRecord
 from .fault_kind import FaultKind
 from .options import FailoverOptions, version
+from .throughput import Throughput
 from .wire import WireReport
 
 _REPLICA_EVENTS = {
@@ -65,6 +66,7 @@ class Observations:
     notes: list[tuple[int, str]]
     replica_view: dict[str, Any]
     churn: dict[str, Any] | None = None
+    throughput: Throughput | None = None
 
 
 @dataclass
@@ -85,6 +87,7 @@ class Result:
     events: list[tuple[float, str]]
     options: FailoverOptions
     replica_view: dict[str, Any] = field(default_factory=dict)
+    throughput: Throughput | None = None
 
     @property
     def survived(self) -> bool:
@@ -115,6 +118,7 @@ class Result:
             "outage_ms": {"p50": _rounded(self.outage.p50), "p99": _rounded(self.outage.p99),
                           "max": _rounded(self.outage.max)},
             "client_retransmissions": self.client_retransmissions,
+            "throughput_mbit": self._throughput_json(),
             "replica_frames_before_takeover": self.replica_frames_before_takeover,
             "arp_answers_before_takeover": self.arp_answers_before_takeover,
             "address_probes_before_takeover": self.address_probes_before_takeover,
@@ -136,8 +140,16 @@ class Result:
                 "guard": self.options.guard,
                 "fence": self.options.fence,
                 "churn": self.options.churn,
+                "path": vars(self.options.path) if self.options.path else None,
+                "cold_start": self.options.cold_start,
             },
         }
+
+    def _throughput_json(self) -> dict[str, float | None] | None:
+        if self.throughput is None:
+            return None
+        return {"before": _rounded(self.throughput.before_mbit), "after": _rounded(self.throughput.after_mbit),
+                "ratio": _rounded(self.throughput.ratio)}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -179,6 +191,7 @@ def judge(seen: Observations) -> Result:
         events=_timeline(seen),
         options=seen.options,
         replica_view=seen.replica_view,
+        throughput=seen.throughput,
     )
     reason = _what_went_wrong(seen, result, decision)
     if reason is None:

@@ -42,7 +42,7 @@ class Stream:
 
 def choose_stream(capture: Path) -> Stream | None:
     """The connection with bytes of both servers whose gap is the median one; None if there is none."""
-    streams = [stream for stream in _read_streams(capture) if stream.gap]
+    streams = [stream for stream in read_streams(capture) if stream.gap]
     streams.sort(key=_gap_ns)
     return streams[len(streams) // 2] if streams else None
 
@@ -52,7 +52,8 @@ def _gap_ns(stream: Stream) -> int:
     return gap[1].wall_ns - gap[0].wall_ns if gap else 0
 
 
-def _read_streams(capture: Path) -> list[Stream]:
+def read_streams(capture: Path) -> list[Stream]:
+    """Those whose SYN/ACK is in the capture."""
     streams: dict[int, Stream] = {}
     for frame in read_capture(capture):
         segment = frame.tcp()

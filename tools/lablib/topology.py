@@ -10,6 +10,8 @@
                                 lan0
                               C (client)
 
+With a path of its own the client is behind w0, and a program moves frames between w0 and w1, the other end of c0.
+
 Names carry a run id with this process' id, so runs stand side by side, and what a dead process left behind is
 known as such.
 """
@@ -53,6 +55,10 @@ _TCP_SETTINGS = (
     "net.core.somaxconn=16384",
     "net.ipv4.ip_local_port_range=10000 65000",
 )
+
+
+# Frames of the MTU's size with checksums filled in.
+_WIRE_FRAMES = ("tso", "off", "gso", "off", "tx", "off")
 
 
 class Mirror(enum.Enum):
@@ -175,6 +181,8 @@ class Topology:
     ip: str = "4"
     # The copies of a port go by xN and yN, where a program may do harm to them before they reach mN.
     detour: bool = False
+    # A program stands between the client and its switch port.
+    client_path: bool = False
     run_id: str = field(default_factory=make_run_id)
 
     def __post_init__(self) -> None:
@@ -241,12 +249,14 @@ class Topology:
     def _plug_in_switch(self) -> None:
         lines = ["link add br0 type bridge stp_state 0 mcast_snooping 0"]
         for port, host, interface, mac in (
-            ("c0", self.client, "lan0", CLIENT_MAC),
+            ("w0" if self.client_path else "c0", self.client, "lan0", CLIENT_MAC),
             ("p0", self.primary, "lan0", PRIMARY_MAC),
             ("r0", self.replica, "lan0", REPLICA_MAC),
             *((f"m{i}", self.replica, f"tap{i}", TAP_MACS[i]) for i in self._taps()),
         ):
             lines.append(f"link add {port} type veth peer name {interface} address {mac} netns {host}")
+        if self.client_path:
+            lines += ["link add c0 type veth peer name w1", "link set w0 up", "link set w1 up"]
         if self.detour:
             for i in self._taps():
                 lines += [f"link add x{i} type veth peer name y{i}", f"link set x{i} up", f"link set y{i} up"]
@@ -290,8 +300,10 @@ class Topology:
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
         # ports see what the kernel's own receive path would have put right.
-        for port in {*self._monitors(), *self._copies(), "r0"}:
-            self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
+        for port in {*self._monitors(), *self._copies(), "r0", *(["c0"] if self.client_path else [])}:
+            self.exec_in_switch("ethtool", "-K", port, *_WIRE_FRAMES)
+        if self.client_path:
+            run("ip", "netns", "exec", self.client, "ethtool", "-K", "lan0", *_WIRE_FRAMES)
         for port, monitor in zip(self.mirror.ports, self._copies(), strict=True):
             self._copy(port, monitor)
 

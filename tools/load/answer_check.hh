@@ -10,11 +10,7 @@
 
 namespace understudy::load {
 
-enum class App : std::uint8_t { echo, discard, ticker, udp_echo };
-
-// Writes the bytes from `offset` on of the stream that connection `connection` sends. Every byte depends on
-// both numbers, so a lost, repeated or foreign byte shows.
-void fill_pattern(std::uint32_t connection, std::uint64_t offset, std::span<std::byte> out);
+enum class App : std::uint8_t { echo, discard, source, ticker, udp_echo };
 
 // Compares an answer stream with what it must be, position by position: after one lost byte nearly every
 // later one is wrong.
@@ -42,10 +38,11 @@ class AnswerCheck {
     std::optional<std::uint64_t> first_wrong_;
 };
 
-// RFC 862: what connection `connection` sent comes back.
-class EchoCheck final : public AnswerCheck {
+// The pattern (shadow_app/pattern.hh) of stream `connection`: what an echo client of that number sent, and what
+// it asked of a source.
+class PatternCheck final : public AnswerCheck {
   public:
-    explicit EchoCheck(std::uint32_t connection) : connection_(connection) {}
+    explicit PatternCheck(std::uint32_t connection) : connection_(connection) {}
 
   protected:
     std::size_t expect(std::span<std::byte> out) override;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "shadow_app/pattern.hh"
 #include "tools/load/timed_receive.hh"
 #include "tools/twin/socket_address.hh"
 
@@ -35,7 +36,7 @@ bool DatagramClient::connect(Instant now) {
 }
 
 void DatagramClient::fill_request(std::uint64_t request, std::span<std::byte> out) const {
-    fill_pattern(number_, (request - 1) * settings_.message_bytes, out);
+    shadow_app::fill_pattern(number_, (request - 1) * settings_.message_bytes, out);
     for (std::size_t i = 0; i < number_bytes; ++i)
         out[i] = static_cast<std::byte>(request >> (8 * (number_bytes - 1 - i)));
 }

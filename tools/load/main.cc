@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -17,18 +18,20 @@
 #include "tools/load/datagram_client.hh"
 #include "tools/load/load.hh"
 #include "tools/load/report.hh"
+#include "tools/load/stream_client.hh"
 
 namespace understudy::load {
 namespace {
 
 constexpr const char* program = "understudy-load";
+constexpr std::size_t default_message_bytes = 75;
 
 struct Options {
     std::string connect;
     App app = App::echo;
     std::uint32_t clients = 20;
     double duration_s = 10;
-    std::size_t message_bytes = 75;
+    std::optional<std::size_t> message_bytes;
     double rate = 50;
     double connect_timeout_s = 5;
     double stall_after_s = 0;
@@ -44,11 +47,15 @@ Duration seconds(double value) {
 
 void add_options(CLI::App& cli, Options& options) {
     const std::map<std::string, App> apps = {
-        {"echo", App::echo}, {"discard", App::discard}, {"ticker", App::ticker}, {"udp-echo", App::udp_echo}};
+        {"echo", App::echo},
+        {"discard", App::discard},
+        {"source", App::source},
+        {"ticker", App::ticker},
+        {"udp-echo", App::udp_echo}};
     cli.add_option("--connect", options.connect, "the server, such as 10.77.0.1:7000")
         ->required()
         ->type_name("ADDR:PORT");
-    cli.add_option("--app", options.app, "what the server is: echo, discard, ticker or udp-echo")
+    cli.add_option("--app", options.app, "what the server is: echo, discard, source, ticker or udp-echo")
         ->required()
         ->transform(CLI::CheckedTransformer(apps).description(""))
         ->type_name("APP");
@@ -59,14 +66,13 @@ void add_options(CLI::App& cli, Options& options) {
         ->check(CLI::Range(0.1, 86'400.0))
         ->capture_default_str();
     cli.add_option("--message-bytes", options.message_bytes,
-                   "bytes of a message; of a line of the ticker (at least its bare form), up to 65536; of a "
-                   "datagram, 8 to "
-                   "65507")
-        ->check(CLI::Range(1, 16 << 20))
-        ->capture_default_str();
+                   "bytes of a message, 75 unless told otherwise; of a line of the ticker (at least its bare "
+                   "form), up to 65536; of a datagram, 8 to 65507; of a block that is asked of the source, at "
+                   "least 65536, which is its default")
+        ->check(CLI::Range(1, 16 << 20));
     cli.add_option("--rate", options.rate,
-                   "messages a second and connection, one outstanding at most; 0: open and idle, with one "
-                   "exchange at the end")
+                   "messages a second and connection, one outstanding at most; the source sends as fast as it "
+                   "can; 0: open and idle, with one exchange at the end")
         ->check(CLI::Range(0.0, 100'000.0))
         ->capture_default_str();
     cli.add_option("--connect-timeout", options.connect_timeout_s, "seconds")
@@ -97,16 +103,21 @@ LoadSettings make_settings(const Options& options) {
     const auto server = stack::parse_endpoint(options.connect);
     if (!server || server->port == 0)
         throw tools::UsageError("--connect " + options.connect + ": not ADDR:PORT, such as 10.77.0.1:7000");
-    if (options.app == App::ticker && options.message_bytes > shadow_app::TickerSubscription::max_line_length)
+    const bool is_source = options.app == App::source;
+    const std::size_t message_bytes =
+        options.message_bytes.value_or(is_source ? StreamClient::least_block_bytes : default_message_bytes);
+    if (options.app == App::ticker && message_bytes > shadow_app::TickerSubscription::max_line_length)
         throw tools::UsageError("--message-bytes: a line of the ticker has 65536 bytes at most");
-    if (options.app == App::udp_echo && (options.message_bytes < DatagramClient::least_message_bytes ||
-                                         options.message_bytes > DatagramClient::most_message_bytes))
+    if (is_source && message_bytes < StreamClient::least_block_bytes)
+        throw tools::UsageError("--message-bytes: a block of the source has 65536 bytes at least");
+    if (options.app == App::udp_echo && (message_bytes < DatagramClient::least_message_bytes ||
+                                         message_bytes > DatagramClient::most_message_bytes))
         throw tools::UsageError("--message-bytes: a datagram has 8 to 65507 bytes");
     LoadSettings settings;
     settings.client.retransmit_after = seconds(options.retransmit_ms / 1e3);
     settings.client.server = *server;
     settings.client.app = options.app;
-    settings.client.message_bytes = options.message_bytes;
+    settings.client.message_bytes = message_bytes;
     settings.client.interval.reset();
     if (options.rate > 0) settings.client.interval = seconds(1 / options.rate);
     settings.clients = options.clients;

@@ -23,7 +23,7 @@ void ReceiptHistory::note_gap(Instant owed_since, Instant until) {
 
 void ReceiptHistory::add(const Receipt& receipt) {
     if (count_ == capacity) {
-        if (keeping_) return;
+        if (keep_from_ && kept_.front().at >= *keep_from_) return;
         forgotten_ = kept_.front().arrived;
         std::move(kept_.begin() + 1, kept_.end(), kept_.begin());
         --count_;
@@ -35,7 +35,7 @@ void ReceiptHistory::keep_from(Instant at) {
     const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(count_);
     const auto first = std::find_if(kept_.begin(), end, [at](const Receipt& r) { return r.at >= at; });
     count_ = static_cast<std::size_t>(std::move(first, end, kept_.begin()) - kept_.begin());
-    keeping_ = true;
+    keep_from_ = at;
 }
 
 std::optional<Duration> ReceiptHistory::outage(Instant fault) const {

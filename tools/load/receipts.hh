@@ -23,8 +23,8 @@ class ReceiptHistory {
     void received(Instant owed_since, Instant arrived, Instant at);
     // The connection ended at `at`, while something due at `owed_since` was still owed.
     void ended_unanswered(Instant owed_since, Instant at);
-    // The failure is known now and began at `at`, not long ago: what came before is forgotten, and what comes
-    // from now on is kept until the memory is full.
+    // The failure is known and begins at `at`, about now: what came before is forgotten, and what comes from
+    // then on is kept until the memory is full.
     void keep_from(Instant at);
     // From `fault` on nothing of the failed server arrives. Time from the later of that and the first message
     // unanswered by then to the first byte read of what arrived afterwards. Nothing when no byte came, and
@@ -51,7 +51,7 @@ class ReceiptHistory {
 
     std::array<Receipt, capacity> kept_{};
     std::size_t count_ = 0;
-    bool keeping_ = false;
+    std::optional<Instant> keep_from_;
     std::optional<Instant> forgotten_;  // arrival of the newest receipt that made room for another
     std::optional<Instant> last_;
     Duration longest_gap_{};

@@ -36,6 +36,8 @@ const char* to_string(App app) {
             return "echo";
         case App::discard:
             return "discard";
+        case App::source:
+            return "source";
         case App::ticker:
             return "ticker";
         case App::udp_echo:

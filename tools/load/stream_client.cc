@@ -14,6 +14,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "shadow_app/pattern.hh"
+#include "shadow_app/source.hh"
 #include "shadow_app/ticker.hh"
 #include "tools/load/timed_receive.hh"
 #include "tools/twin/socket_address.hh"
@@ -24,10 +26,14 @@ namespace {
 // An idle ticker connection asks for lines this far apart when it shows at the end that it lives.
 constexpr Duration idle_ticker_interval = std::chrono::milliseconds(10);
 
+// More than a path holds whose answer takes a second at a few hundred Mbit/s: a source never runs dry.
+constexpr std::uint64_t asked_ahead_bytes = 4 << 20;
+
 std::unique_ptr<AnswerCheck> make_check(const ClientSettings& settings, std::uint32_t number) {
     switch (settings.app) {
         case App::echo:
-            return std::make_unique<EchoCheck>(number);
+        case App::source:
+            return std::make_unique<PatternCheck>(number);
         case App::discard:
             return std::make_unique<DiscardCheck>();
         case App::ticker:
@@ -84,6 +90,7 @@ void StreamClient::ready(std::uint32_t events, Instant now, std::span<std::byte>
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read_all(now, scratch);
     if ((events & EPOLLOUT) != 0 && !over() && unsent_ != 0) write_unsent(now);
+    if ((events & EPOLLOUT) != 0 && !over()) write_requests(now);
 }
 
 void StreamClient::start_message(Instant due, Instant now) {
@@ -100,6 +107,10 @@ void StreamClient::start_message(Instant due, Instant now) {
         owed_since_ = due + interval;
         return;
     }
+    if (settings_.app == App::source) {
+        due_.reset();
+        return ask_ahead(now);
+    }
     if (due_) skip_to_grid(now);
     unsent_ = unacknowledged_ = settings_.message_bytes;
     if (settings_.app == App::echo) answer_bytes_ = settings_.message_bytes;
@@ -110,7 +121,7 @@ void StreamClient::write_unsent(Instant now) {
     std::array<std::byte, 64 * 1024> chunk;
     while (unsent_ != 0) {
         const auto bytes = std::span(chunk).first(std::min(unsent_, chunk.size()));
-        fill_pattern(number_, sent_, bytes);
+        shadow_app::fill_pattern(number_, sent_, bytes);
         const ssize_t taken = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
         if (taken < 0 && errno == EINTR) continue;
         if (taken < 0 && errno == EAGAIN) return;
@@ -118,6 +129,32 @@ void StreamClient::write_unsent(Instant now) {
         sent_ += static_cast<std::uint64_t>(taken);
         unsent_ -= static_cast<std::size_t>(taken);
     }
+}
+
+// One block where nothing was asked for yet and the end has come: it shows that the server lives.
+void StreamClient::ask_ahead(Instant now) {
+    const std::uint64_t block = settings_.message_bytes;
+    const std::uint64_t ahead = finishing_ ? block : std::max(asked_ahead_bytes, 2 * block);
+    for (; answer_bytes_ + block <= ahead; answer_bytes_ += block)
+        unsent_requests_ += shadow_app::format_source_request({block, number_});
+    write_requests(now);
+}
+
+void StreamClient::write_requests(Instant now) {
+    if (unsent_requests_.empty()) return;
+    const ssize_t taken =
+        ::send(socket_.get(), unsent_requests_.data(), unsent_requests_.size(), MSG_NOSIGNAL);
+    if (taken < 0 && errno != EAGAIN && errno != EINTR) return failed(errno, now);
+    if (taken > 0) unsent_requests_.erase(0, static_cast<std::size_t>(taken));
+}
+
+void StreamClient::took_blocks(Instant now) {
+    messages_ = check_->checked_bytes() / settings_.message_bytes;
+    if (outcome_ != Outcome::open) return;
+    if (!finishing_) ask_ahead(now);
+    if (over()) return;
+    owed_since_ = now;
+    if (answer_bytes_ == 0) half_close(now);
 }
 
 void StreamClient::read_all(Instant now, std::span<std::byte> scratch) {
@@ -149,8 +186,9 @@ void StreamClient::took(std::span<const std::byte> bytes, Instant arrived, Insta
         if (finishing_) half_close(now);
         return;
     }
-    if (settings_.app != App::echo) return;
     answer_bytes_ -= std::min<std::uint64_t>(answer_bytes_, bytes.size());
+    if (settings_.app == App::source) return took_blocks(now);
+    if (settings_.app != App::echo) return;
     if (owed_since_ && answer_bytes_ == 0 && unsent_ == 0 && outcome_ == Outcome::open) answered(now);
 }
 

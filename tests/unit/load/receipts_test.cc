@@ -66,6 +66,15 @@ TEST(Outage, IsNotCrowdedOutByWhatWasQueuedAtTheFault) {
     EXPECT_EQ(receipts.outage(at_ms(1000)), milliseconds(50));
 }
 
+TEST(Outage, IsKeptWhenTheFaultWasToldBeforeItBegins) {
+    ReceiptHistory receipts;
+    receipts.keep_from(at_ms(1000));
+    for (int i = 900; i < 1000; ++i)
+        receipts.received(at_ms(i), at_ms(i), at_ms(i));
+    receipts.received(at_ms(999), at_ms(1050), at_ms(1050));
+    EXPECT_EQ(receipts.outage(at_ms(1000)), milliseconds(50));
+}
+
 TEST(LongestGap, CountsOnlyWhileSomethingIsOwed) {
     ReceiptHistory receipts;
     receipts.received(at_ms(100), at_ms(103), at_ms(103));

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "shadow_app/pattern.hh"
+
 namespace understudy::load {
 namespace {
 
@@ -336,6 +338,79 @@ TEST_F(Ticker, FinishesAtTheEndOfALine) {
     client_ready(EPOLLIN, 41);
     if (!client_.over()) client_ready(EPOLLIN, 42);
     EXPECT_EQ(client_.outcome(), Outcome::finished);
+}
+
+class Source : public ClientTest {
+  protected:
+    static constexpr std::size_t block = StreamClient::least_block_bytes;
+    Source() : ClientTest(App::source, block) {}
+
+    // Serves the next `bytes` of the stream, and lets the client read all of it.
+    void serve(std::size_t bytes, std::int64_t now_ms) {
+        std::vector<std::byte> answer(bytes);
+        shadow_app::fill_pattern(5, served_, answer);
+        served_ += bytes;
+        server_write({reinterpret_cast<const char*>(answer.data()), answer.size()});
+        while (client_.checked_bytes() < served_ && !HasFatalFailure())
+            client_ready(EPOLLIN, now_ms);
+    }
+    std::size_t requests_read() {
+        std::size_t count = 0;
+        const std::string request = "send 65536 5\n";
+        while (server_read(request.size()) == request)
+            if (++count == 64) break;
+        return count;
+    }
+
+    std::uint64_t served_ = 0;
+};
+
+TEST_F(Source, AsksAheadAndCountsBlocks) {
+    open();
+    client_.begin(at_ms(10));
+    client_.send_due(at_ms(10));
+    EXPECT_EQ(requests_read(), 64u);
+    EXPECT_FALSE(client_.next_due());
+    serve(block - 1, 11);
+    EXPECT_EQ(client_.messages(), 0u);
+    serve(1, 12);
+    EXPECT_EQ(client_.messages(), 1u);
+    EXPECT_EQ(server_read(13), "send 65536 5\n") << "always as much ahead";
+    EXPECT_EQ(client_.owed_since(), at_ms(12));
+    EXPECT_EQ(client_.wrong_bytes(), 0u);
+}
+
+TEST_F(Source, FinishesWhenAllThatItAskedForHasCome) {
+    open();
+    client_.begin(at_ms(10));
+    client_.send_due(at_ms(10));
+    client_.finish(at_ms(11));
+    for (std::uint64_t at = 0; at < 63; ++at)
+        serve(block, 12);
+    EXPECT_EQ(client_.outcome(), Outcome::open);
+    serve(block, 13);
+    EXPECT_EQ(client_.outcome(), Outcome::closing);
+    server_sends_fin();
+    client_ready(EPOLLIN, 14);
+    EXPECT_EQ(client_.outcome(), Outcome::finished);
+    EXPECT_EQ(client_.messages(), 64u);
+}
+
+TEST_F(Source, EndsEarlyWithTheServersFin) {
+    open();
+    client_.begin(at_ms(10));
+    client_.send_due(at_ms(10));
+    serve(100, 11);
+    server_sends_fin();
+    client_ready(EPOLLIN, 12);
+    EXPECT_EQ(client_.outcome(), Outcome::closed_early);
+}
+
+TEST_F(Source, FindsWrongBytes) {
+    open();
+    server_write("no");
+    client_ready(EPOLLIN, 11);
+    EXPECT_EQ(client_.wrong_bytes(), 2u);
 }
 
 }  // namespace

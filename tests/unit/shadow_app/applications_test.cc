@@ -60,12 +60,12 @@ TEST(Discard, TakesEverythingAndSaysNothing) {
 }
 
 TEST(Registry, MakesEveryApplicationItLists) {
-    ASSERT_EQ(applications().size(), 3u);
+    ASSERT_EQ(applications().size(), 4u);
     for (const ApplicationInfo& info : applications()) {
         EXPECT_NE(make_application(info.name), nullptr) << info.name;
         EXPECT_FALSE(info.help.empty()) << info.name;
     }
-    EXPECT_EQ(application_names(), "discard, echo, ticker");
+    EXPECT_EQ(application_names(), "discard, echo, source, ticker");
 }
 
 class FakeDatagramService final : public DatagramService {

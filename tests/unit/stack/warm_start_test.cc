@@ -21,6 +21,12 @@ class WarmStart : public Mirror {
         for (std::uint32_t i = 1; i <= flight; ++i)
             primary(i * segment, 0, std::string(segment, 'a'));
     }
+    // On the service port, after the promotion.
+    Packet acknowledgement(std::uint32_t ack) const {
+        Packet packet = client_packet(0, ack, TcpFlags::ack);
+        packet.link_destination = replica_link;
+        return packet;
+    }
     std::uint32_t data_segments() {
         std::uint32_t count = 0;
         while (const auto packet = host.sent())
@@ -55,8 +61,28 @@ TEST_F(WarmStart, AnEarlierLargerFlightIsForgotten) {
     EXPECT_EQ(host.snapshot().cwnd_segments, 20u);
 }
 
+TEST_F(WarmStart, WhatMayStillBeOnItsWayIsNotSentAgain) {
+    download();
+    host.pass(30ms);
+    host.stack.promote(host.now);
+    EXPECT_EQ(data_segments(), 0u);
+    host.pass(15ms);
+    host.inject(acknowledgement((flight + 1) * segment));
+    EXPECT_EQ(data_segments(), 0u);
+    EXPECT_EQ(host.snapshot().unacked_segments, 0u);
+    EXPECT_EQ(host.snapshot().min_rtt, 40ms) << "most was sent earlier than what is known";
+}
+
+TEST_F(WarmStart, WhatDoesNotArriveAfterAllIsProbedFor) {
+    download();
+    host.stack.promote(host.now);
+    host.pass(90ms);
+    EXPECT_GE(data_segments(), 1u);
+}
+
 TEST_F(WarmStart, WhatIsSentAgainIsSpreadOverTheRoundTrip) {
     download();
+    host.pass(60ms);  // more than a round trip
     host.stack.promote(host.now);
     EXPECT_LE(data_segments(), 12u) << "a new connection's burst";
     host.pass(10ms);
@@ -91,6 +117,9 @@ TEST_F(WarmStart, TheControlRunBeginsAsANewConnection) {
     }
     cold.stack.promote(cold.now);
     EXPECT_EQ(cold.snapshot().cwnd_segments, 10u);
+    cold.inject(acknowledgement(flight / 2 * segment));
+    EXPECT_EQ(cold.snapshot().unacked_segments, flight / 2);
+    EXPECT_EQ(cold.snapshot().cwnd_segments, 10u) << "what the primary sent opens no window";
 }
 
 }  // namespace
