@@ -100,6 +100,8 @@ struct DaemonConfig {
 
     // Each address of a service once.
     std::vector<stack::IpAddress> service_addresses() const;
+    // Those that programs under `understudy run` serve.
+    std::vector<stack::Endpoint> program_services() const;
 };
 
 // Throws UsageError with one line that names the option.

@@ -133,6 +133,10 @@ class FailoverRun:
         replica = Replica(options, self._tools, self._topology, folder)
         self._programs.append(replica.program)
         replica.wait_until_ready()
+        try:
+            replica.start_server()
+        finally:
+            self._programs += replica.programs[1:]
         primary = Primary(options, self._tools, self._topology, folder)
         self._programs += primary.programs
         primary.wait_until_ready()
@@ -150,7 +154,7 @@ class FailoverRun:
         # Its own view of the run, while it can still be asked.
         replica_view = {question: replica.ask(question) for question in ("status", "counters")}
 
-        for program in [replica.program, *primary.programs]:
+        for program in [*reversed(replica.programs), *primary.programs]:
             if not program.stop():
                 raise RunFailed(f"{program.name} did not stop on SIGTERM")
         for capture in self._captures:
@@ -212,7 +216,8 @@ class FailoverRun:
             for progress in client.progress.poll():
                 self._observer.progress(progress)
             self._observer.tick()
-            replica.program.expect_running()
+            for program in replica.programs:
+                program.expect_running()
             pause_s = _POLL_S
             if strikes:
                 pause_s = min(pause_s, max(0.0, (strike_ns - clock.monotonic_ns()) / clock.NS_PER_S))
