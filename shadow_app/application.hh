@@ -68,6 +68,12 @@ class Application {
     virtual void timer(Connection&) {}
     // The last call for this connection.
     virtual void closed(Connection&, CloseReason) {}
+
+    // For an application that lives outside the stack's core (shim/service.hh); others leave these alone.
+    // Does what waits at descriptor(); called between bursts. Returns how much that was.
+    virtual std::size_t poll() { return 0; }
+    // Readable when poll() has work; -1: it never has.
+    virtual int descriptor() const { return -1; }
 };
 
 }  // namespace understudy::shadow_app

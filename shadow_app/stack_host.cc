@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "shadow_app/stack_connection.hh"
+
 namespace understudy::shadow_app {
 namespace {
 
@@ -13,7 +15,7 @@ constexpr int max_resume_rounds = 64;
 
 }  // namespace
 
-class StackHost::Hosted final : public Connection {
+class StackHost::Hosted final : public StackConnection {
   public:
     Hosted(StackHost& owner, ConnectionId name, const Endpoint& client, Application& served_by)
         : application(served_by), id(name), host_(owner), client_(client) {}
@@ -30,6 +32,12 @@ class StackHost::Hosted final : public Connection {
     void set_timer(Duration delay) override { host_.timers_.arm(id.index, host_.timer_base_ + delay); }
     void cancel_timer() override { host_.timers_.cancel(id.index); }
     const Endpoint& client() const override { return client_; }
+    void close() override { host_.stack_->close(id, host_.now_); }
+    void set_options(const stack::ConnectionOptions& options) override {
+        host_.stack_->set_options(id, options, host_.now_);
+    }
+    std::optional<stack::ConnectionOptions> options() const override { return host_.stack_->options(id); }
+    std::optional<stack::ConnectionSnapshot> snapshot() const override { return host_.stack_->snapshot(id); }
 
     Application& application;
     const ConnectionId id;
@@ -111,6 +119,20 @@ std::optional<Instant> StackHost::next_deadline() const {
     const auto of_timers = timers_.next();
     if (!of_stack || !of_timers) return of_stack ? of_stack : of_timers;
     return std::min(*of_stack, *of_timers);
+}
+
+std::size_t StackHost::poll_applications(Instant now) {
+    now_ = timer_base_ = now;
+    std::size_t work = 0;
+    for (const auto& [service, application] : services_) {
+        if (application->descriptor() < 0) continue;
+        in_application_ = true;
+        work += application->poll();
+        in_application_ = false;
+        run_waiting_events();
+    }
+    run_waiting_resumes();
+    return work;
 }
 
 void StackHost::open_gate(Instant now) {

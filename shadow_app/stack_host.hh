@@ -74,6 +74,8 @@ class StackHost final : public stack::ConnectionEvents {
     void advance(Instant now);
     bool repair(const stack::RepairBytes& answer, Instant now);
     std::optional<Instant> next_deadline() const;
+    // Calls Application::poll of every application that has a descriptor.
+    std::size_t poll_applications(Instant now);
     void open_gate(Instant now);
     stack::PromotionReport promote(Instant now);
     void mute(Instant now);

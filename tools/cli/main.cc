@@ -7,6 +7,7 @@
 
 #include "proto/recording.hh"
 #include "tools/cli/render.hh"
+#include "tools/cli/run.hh"
 #include "tools/common/program.hh"
 #include "tools/control/client.hh"
 
@@ -26,6 +27,7 @@ struct Options {
     std::string on_or_off;
     std::uint64_t after = 0;
     bool all = false;
+    RunOptions run;
 };
 
 ControlClient connect(const Options& options) {
@@ -238,6 +240,10 @@ int counters(const Options& options) {
     return exit_success;
 }
 
+int run_service(const Options& options) {
+    return run_program_of_service(options.run, options.control, std::chrono::milliseconds(options.timeout_ms));
+}
+
 int run(int argc, const char* const* argv) {
     CLI::App app("Asks a running replica, or reads a recording.");
     set_up_app(app, program);
@@ -275,6 +281,17 @@ int run(int argc, const char* const* argv) {
         ->type_name("N");
     add("counters", "every counter that is not zero", counters)
         ->add_flag("--all", options.all, "those at zero as well");
+    CLI::App* run_command = app.add_subcommand("run", "start a program whose service this replica shadows: "
+                                                      "understudy run --service ADDR:PORT -- CMD");
+    run_command->add_option("--service", options.run.services, "that it serves, as the replica's --service names it "
+                                                               "(repeatable)")
+        ->required()
+        ->allow_extra_args(false)
+        ->type_name("ADDR:PORT");
+    run_command->add_option("command", options.run.command, "the program and its arguments, after --")
+        ->required()
+        ->type_name("CMD");
+    run_command->callback([&command] { command = run_service; });
     if (const auto status_code = parse_command_line(app, argc, argv)) return *status_code;
     const int result = chosen(options);
     std::cout.flush();

@@ -16,6 +16,11 @@ namespace understudy::tools {
 
 inline constexpr const char* default_control_path = "/run/understudy/control.sock";
 
+// Where replicated programs reach the program whose control socket is `control` (proto/shim_channel.hh).
+inline std::filesystem::path channel_path(std::filesystem::path control) {
+    return control += ".programs";
+}
+
 // One clear line.
 class ControlError : public std::runtime_error {
   public:

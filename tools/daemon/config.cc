@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "shadow_app/registry.hh"
+#include "shadow_app/shim/service.hh"
 #include "tap/flow_spread.hh"
 #include "tap/frame_ring.hh"
 #include "tools/common/program.hh"
@@ -43,15 +44,21 @@ DaemonConfig::Service parse_service(const std::string& text) {
     const std::string transport = slash == std::string::npos ? "/tcp" : address.substr(slash);
     address.resize(std::min(slash, address.size()));
     const auto endpoint = stack::parse_endpoint(address);
-    if (equals == std::string::npos || !endpoint || endpoint->port == 0 ||
+    if (!endpoint || endpoint->port == 0 ||
         (transport != "/tcp" && transport != "/udp"))
         throw UsageError("--service \"" + text +
-                         "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo");
-    const std::string rest = text.substr(equals + 1);
-    const std::string application = rest.substr(0, rest.find(','));
+                         "\" is not ADDR:PORT[/udp]=APP, for example 10.77.0.1:7000=echo, or ADDR:PORT for a program of "
+                         "its own");
     const bool udp = transport == "/udp";
+    if (equals == std::string::npos && udp)
+        throw UsageError("--service \"" + text + "\": a UDP service needs an application: programs of their own "
+                         "serve TCP alone");
+    const std::string rest =
+        equals == std::string::npos ? shadow_app::shim::application_name : text.substr(equals + 1);
+    const std::string application = rest.substr(0, rest.find(','));
     const bool known = udp ? shadow_app::make_datagram_application(application) != nullptr
-                           : shadow_app::make_application(application) != nullptr;
+                           : application == shadow_app::shim::application_name ||
+                                 shadow_app::make_application(application) != nullptr;
     if (!known)
         throw UsageError("--service \"" + text + "\": no application for " + transport.substr(1) +
                          " is named \"" + application + "\"; there are " +
@@ -121,11 +128,12 @@ void add_options(CLI::App& app, DaemonOptions& o) {
         ->type_name("SPEC");
     app.add_option(
            "--service", o.services,
-           "service and the application that replicates it; a UDP service is ADDR:PORT/udp=APP (repeatable). "
+           "service and the application that replicates it, or without one for a program under `understudy run`; "
+           "a UDP service is ADDR:PORT/udp=APP (repeatable). "
            "divergence=reset|uncover|keep: what a takeover does where outputs differ; align=request: answers "
            "may differ")
         ->required()
-        ->type_name("ADDR:PORT[/udp]=APP[,divergence=POLICY][,align=request]");
+        ->type_name("ADDR:PORT[/udp][=APP][,divergence=POLICY][,align=request]");
     app.add_option("--primary-link-address", o.primary_link_address,
                    "by which the primary's frames are known")
         ->required()
@@ -279,6 +287,14 @@ std::vector<std::string> DaemonConfig::interfaces() const {
         add(tap);
     add(service_port);
     return names;
+}
+
+std::vector<stack::Endpoint> DaemonConfig::program_services() const {
+    std::vector<stack::Endpoint> endpoints;
+    for (const Service& service : services)
+        if (service.transport == tap::Transport::tcp && service.application == shadow_app::shim::application_name)
+            endpoints.push_back(service.endpoint);
+    return endpoints;
 }
 
 DaemonConfig make_config(const DaemonOptions& o) {

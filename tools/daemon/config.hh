@@ -108,6 +108,8 @@ struct DaemonConfig {
     std::vector<stack::IpAddress> service_addresses() const;
     // Interfaces of this host that a tap or the service port is.
     std::vector<std::string> interfaces() const;
+    // Those that programs under `understudy run` serve.
+    std::vector<stack::Endpoint> program_services() const;
 };
 
 // Throws UsageError with one line that names the option.

@@ -65,8 +65,10 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
       sink_(queues_.service, queues_.service == nullptr ? &handover.transmitted(settings_.index) : nullptr),
       random_(std::make_unique<SystemRandom>()),
       stack_(settings_.stack, sink_, host_, *random_) {
-    for (const auto& [endpoint, application] : settings_.applications)
+    for (const auto& [endpoint, application] : settings_.applications) {
         host_.serve(endpoint, *application);
+        if (application->descriptor() >= 0) application_descriptors_.push_back(application->descriptor());
+    }
     for (const auto& [endpoint, application] : settings_.datagram_applications)
         host_.serve_datagrams(endpoint, *application);
     host_.attach(stack_);
@@ -149,7 +151,7 @@ void Core::loop() {
         const auto sleep = idle.after_poll(worked, until);
         if (sleep > IdleStrategy::Duration::zero()) {
             ++sleeps_;
-            handover_.bell(index()).sleep(sleep, [this] { return has_work(); });
+            handover_.bell(index()).sleep(sleep, application_descriptors_, [this] { return has_work(); });
         }
     }
     flush();
@@ -175,6 +177,7 @@ std::size_t Core::turn() {
         work += go_on_with_takeover();
     }
     work += send_for_others();
+    if (!application_descriptors_.empty()) work += host_.poll_applications(settings_.clock());
     const Instant now = settings_.clock();
     const auto deadline = host_.next_deadline();
     if (deadline && *deadline <= now) {
@@ -224,6 +227,12 @@ std::size_t Core::missing(std::span<stack::MissingBytes> out, stack::Duration mi
 
 bool Core::repair(const stack::RepairBytes& answer) {
     return host_.repair(answer, settings_.clock());
+}
+
+shadow_app::Application* Core::application(const stack::Endpoint& service) const {
+    for (const auto& [endpoint, application] : settings_.applications)
+        if (endpoint == service) return application.get();
+    return nullptr;
 }
 
 std::size_t Core::poll_taps() {

@@ -117,6 +117,14 @@ class Core {
     // Stack::missing and Stack::repair, at this moment.
     std::size_t missing(std::span<stack::MissingBytes> out, stack::Duration min_age);
     bool repair(const stack::RepairBytes& answer);
+    // That serves `service`; nullptr: none does.
+    shadow_app::Application* application(const stack::Endpoint& service) const;
+    // Calls `visit` with each application that serves connections.
+    template <typename Visit>
+    void visit_applications(Visit visit) const {
+        for (const auto& [endpoint, application] : settings_.applications)
+            visit(*application);
+    }
     std::size_t index() const { return settings_.index; }
     const stack::Stack& stack() const { return stack_; }
     const tap::Classifier& classifier() const { return classifier_; }
@@ -206,6 +214,7 @@ class Core {
     Sink sink_;
     std::unique_ptr<stack::RandomSource> random_;
     shadow_app::StackHost host_;
+    std::vector<int> application_descriptors_;
     stack::Stack stack_;
     TaskRing<Core> tasks_;
     std::vector<Inbound> inbound_;  // of every other core

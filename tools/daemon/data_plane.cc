@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "shadow_app/registry.hh"
+#include "shadow_app/shim/service.hh"
 
 namespace understudy::tools {
 namespace {
@@ -18,6 +19,7 @@ std::unique_ptr<Application> named(std::unique_ptr<Application> application, con
 
 std::unique_ptr<shadow_app::Application> make_application(const DataPlane::Settings& settings,
                                                           const std::string& name) {
+    if (name == shadow_app::shim::application_name) return std::make_unique<shadow_app::shim::Service>();
     return named(
         settings.make_application ? settings.make_application(name) : shadow_app::make_application(name),
         name, shadow_app::application_names());
@@ -136,6 +138,10 @@ void DataPlane::start() {
 void DataPlane::stop() {
     for (const auto& core : cores_)
         core->stop();
+}
+
+std::size_t DataPlane::core_of(const stack::Endpoint& service) const {
+    return spread_.core_of({service.address.octets, service.port}, {service.address.octets, 0});
 }
 
 bool DataPlane::take_over(Takeover::Report report) {

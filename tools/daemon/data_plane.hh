@@ -55,6 +55,8 @@ class DataPlane {
     // Stops the loops and joins their threads. The ports stay open until destruction.
     void stop();
     std::size_t cores() const { return cores_.size(); }
+    // Which core has all connections of a service whose application needs its input in one order.
+    std::size_t core_of(const stack::Endpoint& service) const;
     // Runs `task` on a core between two bursts. False when that core does not keep up.
     bool run(std::size_t core, Core::Task task) { return cores_[core]->run(std::move(task)); }
     // Asks every core, and hands the answers on, by core, on the thread of the last to answer. False when a

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <chrono>
 #include <ctime>
+#include <span>
 #include <system_error>
+#include <vector>
 
 namespace understudy::tools {
 
@@ -31,16 +33,19 @@ class Doorbell {
         eventfd_write(descriptor_, 1);
     }
 
-    // The core: sleeps until it is rung, at most `longest`, and not at all when `has_work` says so.
+    // The core: sleeps until it is rung or one of `others` is readable, at most `longest`, and not at all when
+    // `has_work` says so.
     template <typename HasWork>
-    void sleep(std::chrono::nanoseconds longest, HasWork has_work) {
+    void sleep(std::chrono::nanoseconds longest, std::span<const int> others, HasWork has_work) {
         sleeping_.store(true, std::memory_order_relaxed);
         std::atomic_thread_fence(std::memory_order_seq_cst);
         if (!has_work()) {
             const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(longest);
             const timespec time{.tv_sec = seconds.count(), .tv_nsec = (longest - seconds).count()};
-            pollfd waiting{.fd = descriptor_, .events = POLLIN, .revents = 0};
-            ppoll(&waiting, 1, &time, nullptr);
+            waiting_.assign(1, {.fd = descriptor_, .events = POLLIN, .revents = 0});
+            for (const int other : others)
+                waiting_.push_back({.fd = other, .events = POLLIN, .revents = 0});
+            ppoll(waiting_.data(), waiting_.size(), &time, nullptr);
         }
         sleeping_.store(false, std::memory_order_relaxed);
         eventfd_t rung = 0;
@@ -50,6 +55,7 @@ class Doorbell {
   private:
     int descriptor_;
     std::atomic<bool> sleeping_{false};
+    std::vector<pollfd> waiting_;  // the core's
 };
 
 }  // namespace understudy::tools

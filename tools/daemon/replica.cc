@@ -128,6 +128,8 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
     key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
     warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
+    if (const auto services = config.program_services(); !services.empty())
+        shim_ = std::make_unique<ShimChannel>(io, channel_path(config.control), services, *plane_);
     if (config.repair) repairer_ = std::make_unique<Repairer>(io, *plane_, *heartbeats_, unpredictable());
 }
 
@@ -167,6 +169,7 @@ void Replica::stop() {
     if (repairer_) repairer_->stop();
     if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
+    shim_.reset();
     seed_timer_.cancel();
     if (plane_) {
         plane_->stop();

@@ -17,6 +17,7 @@
 #include "tools/daemon/config.hh"
 #include "tools/daemon/data_plane.hh"
 #include "tools/daemon/repairer.hh"
+#include "tools/daemon/shim_channel.hh"
 
 namespace understudy::tools {
 
@@ -71,6 +72,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
     std::unique_ptr<HeartbeatKeyReload> key_reload_;
     std::unique_ptr<Repairer> repairer_;  // nothing: not wanted
+    std::unique_ptr<ShimChannel> shim_;  // nothing: no service has a program of its own
     std::unique_ptr<failover::Fence> fence_;  // nothing: none is configured
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "shadow_app/shim/service.hh"
 #include "tools/daemon/connection_sync.hh"
 
 namespace understudy::tools {
@@ -43,6 +44,21 @@ void add_tap_counters(Counters& counters, const Core& core) {
     for (const auto& info : tap::classifier_counter_table())
         add_counter(counters, "tap." + std::string(info.name), core.classifier().counters().*info.value,
                     info.help);
+}
+
+void add_program_counters(Counters& counters, const Core& core) {
+    std::uint64_t listening = 0;
+    shadow_app::shim::ServiceCounters sums;
+    core.visit_applications([&](const shadow_app::Application& application) {
+        const auto* service = dynamic_cast<const shadow_app::shim::Service*>(&application);
+        if (service == nullptr) return;
+        listening += service->listening();
+        for (const auto& info : shadow_app::shim::service_counter_table)
+            sums.*info.value += service->counters().*info.value;
+    });
+    add_counter(counters, "shim.listening", listening, "sockets on which programs listen at this moment");
+    for (const auto& info : shadow_app::shim::service_counter_table)
+        add_counter(counters, "shim." + std::string(info.name), sums.*info.value, info.help);
 }
 
 // Both list the same counters.
@@ -165,6 +181,7 @@ CoreCounters core_counters(const Core& core) {
                 "datagrams of applications that the stack refused");
     add_counter(shared, "app.datagrams_no_application", host.datagrams_no_application,
                 "datagrams for an endpoint that no application serves");
+    add_program_counters(shared, core);
     const auto add_both = [&](const char* name, std::uint64_t value, const char* help) {
         add_counter(shared, std::string("core.") + name, value, help);
         add_counter(*part.own.mutable_counters(), "core" + std::to_string(core.index()) + "." + name, value,

@@ -144,11 +144,15 @@ class FailoverRun:
         replica = Replica(options, self._tools, self._topology, folder)
         self._programs.append(replica.program)
         replica.wait_until_ready()
+        try:
+            replica.start_server()
+        finally:
+            self._programs += replica.programs[1:]
         primary = Primary(options, self._tools, self._topology, folder)
         self._programs += primary.programs
         primary.wait_until_ready()
         replica.wait_until_heartbeats_are_heard(options.heartbeat_interval_ms)
-        self._hosts = [replica.program, *primary.programs]
+        self._hosts = [*reversed(replica.programs), *primary.programs]
 
         def start_primary_again() -> Primary:
             again = Primary(options, self._tools, self._topology, folder, returns=True)
@@ -272,7 +276,8 @@ class FailoverRun:
             for progress in client.progress.poll():
                 self._observer.progress(progress)
             self._observer.tick()
-            replica.program.expect_running()
+            for program in replica.programs:
+                program.expect_running()
             pause_s = _POLL_S
             if strikes:
                 pause_s = min(pause_s, max(0.0, (strike_ns - clock.monotonic_ns()) / clock.NS_PER_S))

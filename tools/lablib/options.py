@@ -3,6 +3,8 @@
 import argparse
 import os
 import re
+import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,8 @@ class FailoverOptions:
     """One run, checked."""
 
     app: str = "echo"
+    server: str | None = None
+    align: bool = False
     client: str | None = None
     port: int = SERVICE_PORT
     clients: int = 20
@@ -102,11 +106,19 @@ class FailoverOptions:
 
     @property
     def over_datagrams(self) -> bool:
-        return self.app in _DATAGRAM_APPLICATIONS
+        return self.server is None and self.app in _DATAGRAM_APPLICATIONS
+
+    @property
+    def server_words(self) -> list[str]:
+        """The program under test; {host} and {port} are filled in as they are for the client."""
+        return [word.replace("{host}", self.service_address).replace("{port}", str(self.port))
+                for word in shlex.split(self.server or "")]
 
     @property
     def replicated_service(self) -> str:
         """The service in the words of understudyd."""
+        if self.server is not None:
+            return f"{self.service_endpoint}=shim{',align=request' if self.align else ''}"
         return f"{self.service_endpoint}{'/udp' if self.over_datagrams else ''}={self.app}"
 
 
@@ -148,7 +160,10 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--app", choices=APPLICATIONS,
                         help="native application on the replica, its kernel-socket twin on the primary "
                              "(default: echo)")
-    server.add_argument("--server", metavar="CMD", help="any server program (needs the socket shim)")
+    server.add_argument("--server", metavar="CMD", help="any server program, started in an empty folder of its own: on the primary as it is, on "
+                             "the replica by `understudy run`; {host} and {port} are filled in. With --client")
+    server.add_argument("--align", action="store_true",
+                        help="the answers of --server may differ, as by their date: aligned request by request")
     server.add_argument("--port", type=int, metavar="N", help=f"service port (default: {SERVICE_PORT})")
     client = parser.add_argument_group("client")
     client.add_argument("--client", metavar="CMD",
@@ -220,7 +235,9 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
     if arguments.server is not None:
         if arguments.app is not None:
             raise UsageError("--app and --server exclude each other")
-        raise UsageError("--server needs the socket shim, which is not there yet; use --app")
+        _check_server(arguments)
+    elif arguments.align:
+        raise UsageError("--align is a setting of --server: the native applications answer alike")
     _check_range("--port", arguments.port or SERVICE_PORT, 1, 65535)
     if arguments.port == 0:
         raise UsageError("--port must be 1 to 65535")
@@ -255,6 +272,8 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         raise UsageError(f"--pcap {arguments.pcap} is not a folder")
     return FailoverOptions(
         app=arguments.app or "echo",
+        server=arguments.server,
+        align=arguments.align,
         client=arguments.client,
         port=arguments.port or SERVICE_PORT,
         clients=arguments.clients,
@@ -281,6 +300,19 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         pcap_dir=arguments.pcap,
         build_dir=(arguments.build_dir or default_build_dir()).absolute(),
     )
+
+
+def _check_server(arguments: argparse.Namespace) -> None:
+    try:
+        words = shlex.split(arguments.server)
+    except ValueError as error:
+        raise UsageError(f"--server: {error}") from None
+    if not words:
+        raise UsageError("--server: an empty command")
+    if shutil.which(words[0]) is None:
+        raise UsageError(f"--server: there is no program {words[0]}")
+    if arguments.client is None:
+        raise UsageError("--server needs --client: only a client of that server can judge its answers")
 
 
 def _per_million(name: str, text: str) -> int:

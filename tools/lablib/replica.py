@@ -40,21 +40,35 @@ def _heartbeat_key(folder: Path) -> list[str]:
     return ["--heartbeat-key", str(file)]
 
 
+def _own_folder(folder: Path, name: str) -> Path:
+    own = folder / name
+    own.mkdir()
+    return own
+
+
 class Primary:
-    """The kernel-socket twin of the application, and the agent beside it."""
+    """The server on kernel sockets (a program, or the twin of a native application), and the agent beside it."""
 
     def __init__(self, options: FailoverOptions, tools: Tools, topology: Topology, folder: Path, *,
                  returns: bool = False) -> None:
         """`returns`: it comes back after a takeover, and must not speak."""
-        server = [tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app]
+        self._namespace = topology.primary
+        self._port = options.port
+        self._is_twin = options.server is None
         again = "-again" if returns else ""
-        self.server = Program(f"twin{again}", topology.primary, server, folder)
+        if self._is_twin:
+            self.server = Program(f"twin{again}", topology.primary, [
+                tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app],
+                folder)
+        else:
+            self.server = Program(f"server{again}", topology.primary, options.server_words,
+                                  _own_folder(folder, f"primary{again}"))
         words = [tools.path("understudy-agent"), "--announce", f"lan0={options.service_address}",
                  "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options),
                  "--service", f"lan0={options.service_endpoint}",
                  *_heartbeat_key(folder)]
         if options.guard:
-            self.server.wait_for_line("ready", _READY_TIMEOUT_S)
+            self._wait_for_server()
             words += ["--guard", str(self.server.pid)]
         if options.hands_over:
             words += ["--on-stop", "switchover"]
@@ -74,7 +88,23 @@ class Primary:
         return [self.server, self.agent]
 
     def wait_until_ready(self) -> None:
-        self.server.wait_for_line("ready", _READY_TIMEOUT_S)
+        self._wait_for_server()
+
+    def _wait_for_server(self) -> None:
+        if self._is_twin:
+            self.server.wait_for_line("ready", _READY_TIMEOUT_S)
+            return
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not self._listens():
+            self.server.expect_running()
+            if time.monotonic() > deadline:
+                raise RunFailed(f"the server did not listen on port {self._port} within {_READY_TIMEOUT_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def _listens(self) -> bool:
+        done = subprocess.run(["ip", "netns", "exec", self._namespace, "ss", "-Htln", f"sport = :{self._port}"],
+                              capture_output=True, text=True, timeout=_STATUS_TIMEOUT_S, check=False)
+        return bool(done.stdout.strip())
 
 
 class Replica:
@@ -106,6 +136,33 @@ class Replica:
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.replica}:{HEARTBEAT_PORT},{link.primary}:{HEARTBEAT_PORT}"]
         self.program = Program("understudyd", topology.replica, words, folder)
+        self._options = options
+        self._namespace = topology.replica
+        self._folder = folder
+        self.server: Program | None = None
+
+    @property
+    def programs(self) -> list[Program]:
+        """The replicated program last: what it holds ends with it, not with understudyd."""
+        return [self.program, *([self.server] if self.server else [])]
+
+    def start_server(self) -> None:
+        """Starts the replicated program, where there is one, and waits until it listens."""
+        if self._options.server is None:
+            return
+        words = [self._cli, "--control", str(self._control), "run", "--service", self._options.service_endpoint, "--",
+                 *self._options.server_words]
+        self.server = Program("replicated-server", self._namespace, words, _own_folder(self._folder, "replica"))
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not self._counter("shim.listening"):
+            self.server.expect_running()
+            if time.monotonic() > deadline:
+                raise RunFailed(f"the replicated server did not listen within {_READY_TIMEOUT_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def _counter(self, name: str) -> int:
+        counters = (self.ask("counters") or {}).get("counters", [])
+        return next((int(entry["value"]) for entry in counters if entry["name"] == name), 0)
 
     def wait_until_ready(self) -> None:
         """Waits until its ports are polled: connections are seen from their SYN on."""

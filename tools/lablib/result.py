@@ -126,7 +126,8 @@ class Result:
             "replica": self.replica_view,
             "run": {
                 "version": version(),
-                "app": self.options.app,
+                "app": self.options.app if self.options.server is None else None,
+                "server": self.options.server,
                 "clients": self.options.clients,
                 "duration_s": self.options.duration_s,
                 "message_bytes": self.options.message_bytes,

@@ -6,11 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include "shadow_app/application.hh"
+#include "shadow_app/stack_connection.hh"
 
 namespace understudy::shadow_app {
 
-class FakeConnection final : public Connection {
+class FakeConnection final : public StackConnection {
   public:
     std::size_t write(std::span<const std::byte> bytes) override {
         const std::size_t taken = std::min(bytes.size(), room);
@@ -25,12 +25,18 @@ class FakeConnection final : public Connection {
     void set_timer(Duration delay) override { timer = delay; }
     void cancel_timer() override { timer.reset(); }
     const Endpoint& client() const override { return client_; }
+    void close() override { ++closes; }
+    void set_options(const stack::ConnectionOptions& options) override { set = options; }
+    std::optional<stack::ConnectionOptions> options() const override { return set; }
+    std::optional<stack::ConnectionSnapshot> snapshot() const override { return stack::ConnectionSnapshot{}; }
 
     std::size_t room = 1 << 20;
     std::string written;
     int shutdowns = 0;
     int aborts = 0;
     int resumes = 0;
+    int closes = 0;
+    stack::ConnectionOptions set;
     std::optional<Duration> timer;
 
   private:
