@@ -12,8 +12,8 @@ constexpr Duration stall_floor = std::chrono::milliseconds(50);
 constexpr Duration reading_recheck = std::chrono::microseconds(250);
 // How soon to look again when a proof is held by what no event announces.
 constexpr Duration held_recheck = std::chrono::milliseconds(5);
-// No answer of a witness proves more than this of our connectivity.
 constexpr Duration address_vouches_min = std::chrono::milliseconds(250);
+// No answer of a witness proves our connectivity for longer.
 constexpr Duration witness_window_max = std::chrono::seconds(1);
 
 void require(bool holds, const char* what) {
@@ -44,22 +44,6 @@ void check(const DecisionSettings& settings) {
 }
 
 }  // namespace
-
-const char* to_string(State state) {
-    switch (state) {
-        case State::silent:
-            return "silent";
-        case State::suspect:
-            return "suspect";
-        case State::fencing:
-            return "fencing";
-        case State::master:
-            return "master";
-        case State::faulted:
-            return "faulted";
-    }
-    return "?";
-}
 
 Duration DecisionSettings::effective_stall_bound() const {
     return stall_bound.value_or(std::max(stall_floor, 2 * heartbeat_deadline()));
@@ -108,6 +92,7 @@ Instant DecisionMachine::probe_due() const {
 Instant DecisionMachine::decision_due() const {
     if (suspicion_ != Cause::silence) return confirmed_at_;
     Instant due = confirmed_at_;
+    if (settings_.probe && !probe_sent_) return suspect_since_;  // to send one
     if (settings_.probe) due = std::max(due, *probe_sent_ + settings_.effective_probe_wait());
     if (settings_.address_probe) due = std::max(due, suspect_since_ + settings_.address_probe_wait);
     return due;
@@ -121,6 +106,11 @@ bool DecisionMachine::silence_observed(const Observed& observed) const {
     return observed.tap >= tap_.counted_from + settings_.effective_tap_deadline() &&
            (!probe_.heard || observed.links >= probe_.counted_from + settings_.heartbeat_deadline()) &&
            links_observed(observed);
+}
+
+// What the service sent before it was silenced was on the mirror before the agent's word came.
+bool DecisionMachine::followed_to_the_end(const Observed& observed) const {
+    return observed.settled && *observed.settled >= agent_said_at_;
 }
 
 // rules.md 14. Without carrier on a tap its silence is our own.
@@ -148,10 +138,11 @@ std::optional<Action> DecisionMachine::life(Source& source, Instant at, bool pro
     source.counted_from = at;
     unobserved_ = Duration::zero();
     if (probe_sent_ && at > *probe_sent_) probe_sent_.reset();
-    if (state_ != State::suspect) return std::nullopt;
     if (suspicion_ == Cause::agent_word || suspicion_ == Cause::switchover) return std::nullopt;
     // A kernel that answers says nothing of a service that hangs.
     if (suspicion_ == Cause::service_hang && !proves_agent) return std::nullopt;
+    if (state_ == State::fencing && at > fencing_since_) lived_while_fencing_ = true;
+    if (state_ != State::suspect) return std::nullopt;
     // A report that comes late may tell of a time before the silence was complete: then it never was.
     if (suspicion_ == Cause::silence && silence_complete() <= suspect_since_) return std::nullopt;
     return back_to_silent(at, Cause::sign_of_life);
@@ -162,8 +153,12 @@ std::optional<Action> DecisionMachine::heartbeat(std::size_t link, Instant at) {
 }
 
 std::optional<Action> DecisionMachine::agent_says(const AgentWord& word, Instant at) {
-    if (agent_ != word) word_spent_ = false;
+    const bool same = agent_ && agent_->service == word.service && agent_->silenced == word.silenced &&
+                      agent_->number == word.number;
     agent_ = word;
+    if (same) return std::nullopt;
+    agent_said_at_ = at;
+    word_spent_ = false;
     if (state_ != State::suspect || suspicion_ != Cause::agent_word || word.gives_up()) return std::nullopt;
     return back_to_silent(at, Cause::sign_of_life);
 }
@@ -221,6 +216,7 @@ std::optional<Action> DecisionMachine::look_for_suspicion(Instant now, const Obs
 std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& observed) {
     if (suspicion_ == Cause::service_hang && !hangs(now, observed))
         return back_to_silent(now, Cause::sign_of_life);
+    if (suspicion_ == Cause::silence && settings_.probe && !probe_sent_) return ask(now);
     const Instant decision = decision_due();
     if (now < decision) return std::nullopt;
     if (suspicion_ == Cause::silence && std::min(observed.links, observed.tap) < decision)
@@ -229,7 +225,7 @@ std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& obs
     if (now < started_at_ + settings_.hold_down) return hold(counters_.held_by_hold_down);
     // An orderly end leaves time to follow the service to its last byte.
     if (suspicion_ == Cause::agent_word && agent_->service == ServiceState::shutting_down &&
-        !observed.settled && now < suspect_since_ + settings_.switchover_timeout)
+        !followed_to_the_end(observed) && now < suspect_since_ + settings_.switchover_timeout)
         return hold(counters_.held_until_settled);
     if (!is_connected(now, observed)) {
         hold(counters_.held_without_connectivity);
@@ -254,7 +250,7 @@ std::nullopt_t DecisionMachine::hold(std::uint64_t& counter) {
 }
 
 std::optional<Action> DecisionMachine::go_on_with_switchover(Instant now, const Observed& observed) {
-    if (agent_ && agent_->silenced && observed.settled && observed.tap > *switchover_since_ &&
+    if (agent_ && agent_->silenced && agent_said_at_ >= *switchover_since_ && followed_to_the_end(observed) &&
         observed.carrier)
         return take_over(observe(now, Cause::switchover));
     if (now < *switchover_since_ + settings_.switchover_timeout) return std::nullopt;
@@ -279,11 +275,13 @@ std::optional<Action> DecisionMachine::restart_after_stall(Instant now, Duration
 
 std::optional<Action> DecisionMachine::fence_ended(bool confirmed, Instant now) {
     if (state_ != State::fencing) return std::nullopt;
-    fenced_ = confirmed;
+    last_tick_ = std::max(last_tick_, now);  // nothing was due while it ran
     Evidence evidence = observe(now, suspicion_);
     evidence.fenced = confirmed;
     if (confirmed) return take_over(std::move(evidence));
     ++counters_.fences_failed;
+    if (lived_while_fencing_ && settings_.fence_failure != FencePolicy::operator_decides)
+        return back_to_silent(now, Cause::sign_of_life);
     switch (settings_.fence_failure) {
         case FencePolicy::proceed:
             if (suspicion_ != Cause::service_hang) return take_over(std::move(evidence));
@@ -351,14 +349,25 @@ OperatorAnswer DecisionMachine::set_maintenance(bool on, Instant now) {
     return {back_to_silent(now, Cause::operator_request), {}};
 }
 
+ReplicaWord DecisionMachine::word() const {
+    return {.state = state_,
+            .wants_silence = switchover_since_.has_value(),
+            .heard_number = agent_ ? agent_->number : 0};
+}
+
+bool DecisionMachine::asks_whether_settled() const {
+    return switchover_since_ || (state_ == State::suspect && suspicion_ == Cause::agent_word);
+}
+
 std::optional<Instant> DecisionMachine::next_deadline() const {
     if (state_ != State::silent && state_ != State::suspect) return std::nullopt;
     const Instant watch_self = last_tick_ + settings_.heartbeat_interval;
     if (waiting_for_reading_) return std::min(last_tick_ + reading_recheck, watch_self);
     if (held_) return std::min(last_tick_ + held_recheck, watch_self);
     if (state_ == State::suspect) return std::min(decision_due(), watch_self);
-    if (switchover_since_) return std::min(last_tick_ + reading_recheck, watch_self);
-    if (agent_gives_up()) return last_tick_;
+    if (switchover_since_)
+        return std::min(std::max(last_tick_, *switchover_since_) + reading_recheck, watch_self);
+    if (agent_gives_up()) return std::max(last_tick_, agent_said_at_);
     const bool asks = (settings_.probe || settings_.witness) && !probe_sent_;
     const Instant due = asks ? probe_due() : silence_complete();
     if (due > last_tick_) return std::min(due, watch_self);
@@ -396,6 +405,8 @@ Action DecisionMachine::suspect(Instant now, Cause cause, Duration confirm) {
 Action DecisionMachine::fence(Evidence evidence) {
     state_ = State::fencing;
     suspicion_ = evidence.cause;
+    fencing_since_ = evidence.at;
+    lived_while_fencing_ = false;
     ++counters_.fences;
     return {Action::Kind::begin_fence, std::move(evidence)};
 }

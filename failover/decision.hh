@@ -26,17 +26,9 @@
 
 #include "failover/evidence.hh"
 #include "failover/time.hh"
+#include "failover/words.hh"
 
 namespace understudy::failover {
-
-enum class State : std::uint8_t {
-    silent,
-    suspect,
-    fencing,  // the fence command runs; there is no way back (rules.md 16)
-    master,
-    faulted,  // nothing is decided any more until an operator says so
-};
-const char* to_string(State state);
 
 // What follows when the fence command fails or times out.
 enum class FencePolicy : std::uint8_t {
@@ -101,8 +93,9 @@ struct Observed {
     bool carrier = true;
     // The oldest request that the shadow application has answered and the primary has not.
     std::optional<Instant> unanswered_since{};
-    // Nothing on the mirror is still to be followed: no lag, no acknowledgement that waits (rules.md 22).
-    bool settled = true;
+    // Until when the mirror had been read when last nothing of it was left to be followed: no lag, no
+    // acknowledgement that waits (rules.md 22). Nothing: not since the question was put.
+    std::optional<Instant> settled{};
 };
 
 struct Action {
@@ -170,8 +163,8 @@ class DecisionMachine {
 
     // A sign of life on heartbeat link `link` (0 to links − 1), heard at `at`.
     [[nodiscard]] std::optional<Action> heartbeat(std::size_t link, Instant at);
-    // What the agent said of the service; only in a message that is a sign of life (rules.md 17). tick() draws
-    // the conclusions.
+    // What the agent said of the service; only in an authentic message that is a sign of life (rules.md 17), and
+    // in the order in which the agent said it. tick() draws the conclusions.
     [[nodiscard]] std::optional<Action> agent_says(const AgentWord& word, Instant at);
     // A frame of the primary was on the tap at `at`. It may be reported late and out of order; report the
     // newest before each tick().
@@ -186,7 +179,8 @@ class DecisionMachine {
     // Draws what conclusions the time allows, at most one a call. Call it when next_deadline() is due, and
     // again until it returns nothing. `now` never goes back; report all signs of life up to `observed` first.
     [[nodiscard]] std::optional<Action> tick(Instant now, const Observed& observed);
-    // The fence command of begin_fence ended: the primary is off for certain, or not.
+    // The fence command of begin_fence ended: the primary is off for certain, or not. When it failed and the
+    // primary showed life meanwhile, nothing is taken over.
     [[nodiscard]] std::optional<Action> fence_ended(bool confirmed, Instant now);
 
     // After the takeover (rules.md 19).
@@ -213,8 +207,10 @@ class DecisionMachine {
 
     State state() const { return state_; }
     bool in_maintenance() const { return maintenance_; }
-    // The agent is to keep the service silent: a switchover is under way.
-    bool asks_for_silence() const { return switchover_since_.has_value(); }
+    // What the agent is to know of us.
+    ReplicaWord word() const;
+    // Whether the next conclusion depends on Observed::settled.
+    bool asks_whether_settled() const;
     const std::optional<AgentWord>& agent() const { return agent_; }
     const DecisionSettings& settings() const { return settings_; }
     const DecisionCounters& counters() const { return counters_; }
@@ -237,6 +233,7 @@ class DecisionMachine {
     Instant decision_due() const;
     bool links_observed(const Observed& observed) const;
     bool silence_observed(const Observed& observed) const;
+    bool followed_to_the_end(const Observed& observed) const;
     bool is_connected(Instant now, const Observed& observed) const;
     bool hangs(Instant now, const Observed& observed) const;
     std::optional<Action> wait_for_reading();
@@ -260,6 +257,7 @@ class DecisionMachine {
     Source probe_;
     Source address_;
     std::optional<AgentWord> agent_;
+    Instant agent_said_at_{};  // what it said last for the first time
     bool word_spent_ = false;  // it led to a takeover that did not last
     std::optional<Instant> probe_sent_;  // since the last sign of life
     std::optional<Instant> witness_at_;
@@ -267,7 +265,7 @@ class DecisionMachine {
     bool waiting_for_reading_ = false;
     bool held_ = false;  // a proof of death waits for something that no event announces
     bool maintenance_ = false;
-    bool fenced_ = false;
+    bool lived_while_fencing_ = false;
     bool committed_ = false;
     Instant started_at_;
     Instant last_tick_;
@@ -275,6 +273,7 @@ class DecisionMachine {
     Duration unobserved_{};
     Cause suspicion_ = Cause::silence;  // in suspect and fencing
     Instant suspect_since_{};
+    Instant fencing_since_{};
     Instant confirmed_at_{};
     std::optional<Instant> switchover_since_;
     std::optional<Instant> reasserted_at_;

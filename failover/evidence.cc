@@ -29,8 +29,17 @@ const char* to_string(ServiceState state) {
             return "no carrier";
         case ServiceState::shutting_down:
             return "shutting down";
+        case ServiceState::standing_by:
+            return "standing by";
     }
     return "?";
+}
+
+std::string to_string(const AgentWord& word) {
+    std::string text = to_string(word.service);
+    if (word.silenced) text += ", silenced";
+    if (word.overloaded) text += ", overloaded";
+    return text;
 }
 
 const char* to_string(Cause cause) {
@@ -70,11 +79,7 @@ std::string to_string(const Evidence& evidence) {
         text += "; probe unanswered for " + milliseconds(*evidence.unanswered_probe);
     if (evidence.unanswered_request)
         text += "; request unanswered for " + milliseconds(*evidence.unanswered_request);
-    if (evidence.agent) {
-        text += std::string("; agent says ") + to_string(evidence.agent->service);
-        if (evidence.agent->silenced) text += " and silenced";
-        if (evidence.agent->overloaded) text += ", overloaded";
-    }
+    if (evidence.agent) text += "; agent says " + to_string(*evidence.agent);
     return text;
 }
 

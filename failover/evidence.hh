@@ -25,6 +25,7 @@ enum class ServiceState : std::uint8_t {
     dead,           // its process is gone
     no_carrier,     // its port is cut off
     shutting_down,  // an operator stops the host, or asks for a switchover
+    standing_by,    // it must not speak, for the replica may serve
 };
 const char* to_string(ServiceState state);
 
@@ -35,12 +36,18 @@ struct AgentWord {
     // The host is too busy for its silence to mean anything.
     bool overloaded = false;
 
+    // Tells this word from others of the same agent; 0: none.
+    std::uint32_t number = 0;
+
     // Sufficient alone (rules.md 13 b).
     bool gives_up() const {
-        return silenced && service != ServiceState::unknown && service != ServiceState::serving;
+        return silenced && (service == ServiceState::dead || service == ServiceState::no_carrier ||
+                            service == ServiceState::shutting_down);
     }
     friend bool operator==(const AgentWord&, const AgentWord&) = default;
 };
+// "no carrier, silenced"
+std::string to_string(const AgentWord& word);
 
 enum class Cause : std::uint8_t {
     silence,           // links and tap are past their deadlines, and a probe went unanswered

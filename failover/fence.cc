@@ -20,8 +20,16 @@ Fence::Fence(boost::asio::io_context& io, const FenceSettings& settings, Attempt
     : io_(io), settings_(settings), on_attempt_(std::move(on_attempt)) {}
 
 void Fence::run(const Evidence& evidence, Done done) {
+    stop();
     done_ = std::move(done);
+    run_ = std::make_shared<char>();
     attempt(evidence, 1);
+}
+
+void Fence::stop() {
+    run_.reset();
+    command_.reset();
+    done_ = nullptr;
 }
 
 void Fence::attempt(const Evidence& evidence, std::uint32_t number) {
@@ -30,9 +38,11 @@ void Fence::attempt(const Evidence& evidence, std::uint32_t number) {
                      [this, evidence, number](const CommandResult& result) {
                          on_attempt_(number, result);
                          if (!result.succeeded && number <= settings_.retries)
-                             return boost::asio::post(io_, [this, evidence, number] {
-                                 attempt(evidence, number + 1);
-                             });
+                             // The command ends itself only once its handler has returned.
+                             return boost::asio::post(
+                                 io_, [this, run = std::weak_ptr(run_), evidence, number] {
+                                     if (!run.expired()) attempt(evidence, number + 1);
+                                 });
                          if (auto done = std::exchange(done_, nullptr)) done(result.succeeded);
                      });
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -37,6 +38,8 @@ class Fence {
     // Runs the command, again up to `retries` times while it fails; `done` is called once, on the io_context's
     // thread. A run that is under way is ended first, and its `done` not called.
     void run(const Evidence& evidence, Done done);
+    // Ends a run that is under way; its `done` is not called.
+    void stop();
 
   private:
     void attempt(const Evidence& evidence, std::uint32_t number);
@@ -46,6 +49,7 @@ class Fence {
     Attempt on_attempt_;
     Done done_;
     std::optional<Command> command_;
+    std::shared_ptr<char> run_;  // of this run; handlers that outlive it do nothing
 };
 
 }  // namespace understudy::failover

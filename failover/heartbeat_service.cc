@@ -142,6 +142,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
     SignOfLife on_sign_of_life;
     LinkChange on_link_change;
     OnRepair on_repair;
+    OnWords on_words;
     std::size_t repair_turn = 0;
     Session session;
     std::vector<Socket> sockets;
@@ -205,8 +206,8 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         for (std::size_t i = 0; i < sockets.size(); ++i) {
             wait(i);
             note_alive(i, session.links().status(i, monotonic_now()).alive);
-            if (send(i, session.hello(i, monotonic_now()))) ++counters(i).hellos_sent;
         }
+        greet();
         const auto interval =
             std::chrono::duration_cast<std::chrono::steady_clock::duration>(settings.interval);
         const auto late = std::chrono::steady_clock::now() - timer.expiry();
@@ -214,6 +215,11 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         timer.async_wait([self = shared_from_this()](error_code error) {
             if (!error && self->running) self->push();
         });
+    }
+
+    void greet() {
+        for (std::size_t i = 0; i < sockets.size(); ++i)
+            if (send(i, session.hello(i, monotonic_now()))) ++counters(i).hellos_sent;
     }
 
     void note_alive(std::size_t index, bool alive) {
@@ -308,6 +314,7 @@ struct HeartbeatService::Impl : std::enable_shared_from_this<Impl> {
         if (!taken.sign_of_life) return;
         note_alive(index, true);
         if (on_sign_of_life) on_sign_of_life(index, now);
+        if (on_words && taken.words) on_words(*taken.words, now);
     }
 };
 
@@ -347,6 +354,20 @@ std::optional<Duration> HeartbeatService::peer_interval() const {
 
 void HeartbeatService::on_repair(OnRepair handler) {
     impl_->on_repair = std::move(handler);
+}
+
+void HeartbeatService::on_words(OnWords handler) {
+    impl_->on_words = std::move(handler);
+}
+
+void HeartbeatService::say(const AgentWord& word) {
+    impl_->session.say(word);
+    if (impl_->running) impl_->greet();
+}
+
+void HeartbeatService::say(const ReplicaWord& word) {
+    impl_->session.say(word);
+    if (impl_->running) impl_->greet();
 }
 
 bool HeartbeatService::send_repair(const proto::v1::Repair& message) {

@@ -18,6 +18,7 @@
 #include "failover/heartbeat_key.hh"
 #include "failover/links.hh"
 #include "failover/time.hh"
+#include "failover/words.hh"
 
 namespace understudy::failover {
 
@@ -62,6 +63,9 @@ class HeartbeatService {
     // `link` was heard for the first time or again, or passed its deadline; the latter is told within an
     // interval and is for the log, not for decisions.
     using LinkChange = std::function<void(std::size_t link, bool alive)>;
+    // What the peer said of itself, in a sign of life that was sent after every other so far; called after
+    // SignOfLife. An older peer, or one on links without a key, says nothing.
+    using OnWords = std::function<void(const PeerWords& words, Instant at)>;
     // An authentic repair message of the peer.
     using OnRepair = std::function<void(const proto::v1::Repair& message)>;
 
@@ -74,6 +78,11 @@ class HeartbeatService {
     HeartbeatService(const HeartbeatService&) = delete;
     HeartbeatService& operator=(const HeartbeatService&) = delete;
 
+    // Before start().
+    void on_words(OnWords handler);
+    // What every message says of us from here on; once started, a Hello says it at once on each link.
+    void say(const AgentWord& word);
+    void say(const ReplicaWord& word);
     // Before start().
     void on_repair(OnRepair handler);
     // Sends a repair message over a link that is alive, each in its turn. False without a key, without such a

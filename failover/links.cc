@@ -41,6 +41,8 @@ constexpr std::array link_counters{
     LinkCounterInfo{&LinkCounters::refused_replayed, "refused_replayed", "messages that were seen before"},
     LinkCounterInfo{&LinkCounters::unanswered_unproven, "unanswered_unproven",
                     "Hello messages that proved nothing and came too soon after another to be answered"},
+    LinkCounterInfo{&LinkCounters::words_not_believed, "words_not_believed",
+                    "messages whose word of the service counts for nothing, for the link has no key"},
 };
 static_assert(link_counters.size() * sizeof(std::uint64_t) == sizeof(LinkCounters));
 
@@ -95,7 +97,17 @@ proto::v1::Heartbeat Links::compose(std::uint64_t echoed_nonce) {
     message.set_counter(++counter_);
     message.set_nonce(nonce_);
     message.set_echoed_nonce(echoed_nonce);
+    if (agent_state_) *message.mutable_agent() = *agent_state_;
+    if (replica_state_) *message.mutable_replica() = *replica_state_;
     return message;
+}
+
+void Links::say(const proto::v1::AgentState& state) {
+    agent_state_ = state;
+}
+
+void Links::say(const proto::v1::ReplicaState& state) {
+    replica_state_ = state;
 }
 
 proto::v1::Heartbeat Links::hello(std::size_t index, Instant now) {
@@ -110,11 +122,12 @@ proto::v1::Heartbeat Links::hello(std::size_t index, Instant now) {
 Links::Received Links::receive(std::size_t index, const proto::v1::Heartbeat& message, Instant now) {
     Link& link = links_.at(index);
     ++received_counter(link.counters, message);
-    Received received{.acceptance = judge(message), .reply = {}};
+    Received received{.acceptance = judge(message), .reply = {}, .newest = false};
     switch (received.acceptance) {
         case Acceptance::sign_of_life:
             ++link.counters.signs_of_life;
             link.heard = now;
+            received.newest = message.counter() == peer_counters_.newest();
             if (message.has_hello())
                 peer_interval_ = std::chrono::microseconds(message.hello().interval_us());
             else if (message.has_hello_ack())

@@ -44,6 +44,7 @@ struct LinkCounters {
     std::uint64_t refused_stale_nonce = 0;
     std::uint64_t refused_replayed = 0;
     std::uint64_t unanswered_unproven = 0;
+    std::uint64_t words_not_believed = 0;
 };
 
 struct LinkCounterInfo {
@@ -78,6 +79,8 @@ class ReplayWindow {
   public:
     // True once for each counter; false for 0 and for counters too far behind the newest.
     bool accept(std::uint64_t counter);
+    // The highest that was accepted; 0: none.
+    std::uint64_t newest() const { return newest_; }
 
   private:
     static constexpr std::size_t width = 256;
@@ -97,11 +100,16 @@ class Links {
         Acceptance acceptance = Acceptance::unconfirmed;
         // To be sent back at once on the same link.
         std::optional<proto::v1::Heartbeat> reply;
+        // A sign of life that was sent after every other that came so far.
+        bool newest = false;
     };
 
     // `random` gives this process's incarnation and its nonces; it must be unpredictable to the network.
     Links(const Settings& settings, std::function<std::uint64_t()> random);
 
+    // What every message says from here on beside its kind.
+    void say(const proto::v1::AgentState& state);
+    void say(const proto::v1::ReplicaState& state);
     // The next Hello for `link`, sent at `now`.
     proto::v1::Heartbeat hello(std::size_t link, Instant now);
     // Where a repair message comes from, and its place among them.
@@ -151,6 +159,8 @@ class Links {
     std::uint64_t incarnation_;
     std::uint64_t nonce_;
     std::uint64_t counter_ = 0;
+    std::optional<proto::v1::AgentState> agent_state_;
+    std::optional<proto::v1::ReplicaState> replica_state_;
     // Nothing: no sign of life so far.
     std::optional<std::uint64_t> peer_incarnation_;
     std::uint64_t peer_nonce_ = 0;

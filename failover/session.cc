@@ -40,6 +40,14 @@ Role peer_of(Role role) {
 Session::Session(const Links::Settings& links, Role role, KeyRing keys, std::function<std::uint64_t()> random)
     : role_(role), links_(links, std::move(random)), keys_(std::move(keys)) {}
 
+void Session::say(const AgentWord& word) {
+    if (!keys_.empty()) links_.say(to_message(word));
+}
+
+void Session::say(const ReplicaWord& word) {
+    if (!keys_.empty()) links_.say(to_message(word));
+}
+
 std::string Session::hello(std::size_t link, Instant now) {
     proto::v1::Heartbeat message = links_.hello(link, now);
     return encode(message, now);
@@ -60,8 +68,20 @@ Session::Taken Session::take(std::size_t link, std::string_view bytes, Instant n
     Links::Received received = links_.receive(link, message, now);
     taken.sign_of_life = received.acceptance == Acceptance::sign_of_life;
     if (taken.sign_of_life) keys_.peer_holds(message.newest_key());
+    if (received.newest) taken.words = words_in(link, message);
     if (received.reply) taken.reply = encode(*received.reply, now);
     return taken;
+}
+
+std::optional<PeerWords> Session::words_in(std::size_t link, const proto::v1::Heartbeat& message) {
+    PeerWords words;
+    if (keys_.empty()) {
+        if (message.has_agent() || message.has_replica()) ++links_.counters(link).words_not_believed;
+        return words;
+    }
+    if (role_ == Role::replica && message.has_agent()) words.agent = from_message(message.agent());
+    if (role_ == Role::agent && message.has_replica()) words.replica = from_message(message.replica());
+    return words;
 }
 
 std::string Session::repair(proto::v1::Repair message, Instant now) {

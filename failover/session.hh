@@ -13,6 +13,7 @@
 #include "failover/key_ring.hh"
 #include "failover/links.hh"
 #include "failover/time.hh"
+#include "failover/words.hh"
 
 namespace understudy::failover {
 
@@ -23,10 +24,16 @@ class Session {
         // To be sent back at once on the same link; empty: nothing.
         std::string reply;
         std::optional<proto::v1::Repair> repair;
+        // What the peer says of itself; nothing: the message is none to go by.
+        std::optional<PeerWords> words;
     };
 
     // Without keys, heartbeats are neither authenticated nor accepted from a peer that authenticates its own.
     Session(const Links::Settings& links, Role role, KeyRing keys, std::function<std::uint64_t()> random);
+
+    // What every message says of us from here on. Without keys nothing is said, nor believed (rules.md 13 b).
+    void say(const AgentWord& word);
+    void say(const ReplicaWord& word);
 
     // The next Hello for `link`, sent at `now`.
     std::string hello(std::size_t link, Instant now);
@@ -43,6 +50,7 @@ class Session {
 
   private:
     using Decoded = std::variant<proto::v1::Heartbeat, proto::v1::Repair, DatagramError>;
+    std::optional<PeerWords> words_in(std::size_t link, const proto::v1::Heartbeat& message);
     Decoded decode(std::string_view bytes, Instant now) const;
     std::string encode(proto::v1::Heartbeat& message, Instant now) const;
 

@@ -125,6 +125,12 @@ stack::PromotionReport StackHost::promote(Instant now) {
     return report;
 }
 
+void StackHost::mute(Instant now) {
+    now_ = timer_base_ = now;
+    stack_->mute(now);
+    run_waiting_events();
+}
+
 std::optional<ConnectionId> StackHost::connect(const Endpoint& local, const Endpoint& remote,
                                                const stack::LinkAddress& remote_link,
                                                Application& application, Instant now) {

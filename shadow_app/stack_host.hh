@@ -76,6 +76,7 @@ class StackHost final : public stack::ConnectionEvents {
     std::optional<Instant> next_deadline() const;
     void open_gate(Instant now);
     stack::PromotionReport promote(Instant now);
+    void mute(Instant now);
 
     // Active open. `application` hears accepted() when it is established, and closed() in any case; it must
     // outlive the connection. Nothing when the stack refuses.

@@ -1,4 +1,5 @@
-// understudy-agent: the primary's side of the heartbeats. It leaves the primary's service alone.
+// understudy-agent: the primary's side of the heartbeats. It leaves the primary's service alone, but silences it
+// while the replica may serve.
 #include <list>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include "failover/heartbeat_service.hh"
 #include "tools/agent/announcer.hh"
 #include "tools/agent/segment_capture.hh"
+#include "tools/agent/service_keeper.hh"
 #include "tools/common/event_log.hh"
 #include "tools/common/heartbeat_options.hh"
 #include "tools/common/program.hh"
@@ -23,6 +25,11 @@ constexpr const char* program = "understudy-agent";
 struct Options {
     HeartbeatOptions heartbeat;
     std::vector<std::string> announce;
+    std::vector<std::string> services;
+    std::string guard;
+    double hold_at_start_ms = 0;
+    std::string on_stop = "leave";
+    double handover_timeout_ms = 5000;
     std::vector<std::string> repair;
     std::size_t repair_buffer_mib = 64;
     std::uint64_t repair_rate_mbit = 100;
@@ -36,6 +43,26 @@ void add_options(CLI::App& app, Options& options) {
     options.heartbeat.add_to(app);
     app.add_option("--announce", options.announce, "send gratuitous ARP for the address at start; repeatable")
         ->type_name("IFACE=ADDR");
+    app.add_option("--service", options.services,
+                   "the service on this interface is silenced (nftables) while the replica may serve; repeatable")
+        ->type_name("IFACE=ADDR:PORT");
+    app.add_option("--guard", options.guard,
+                   "when the service's process ends, its kernel says no more to the clients, and the replica takes "
+                   "over")
+        ->type_name("PID|UNIT|CGROUP");
+    app.add_option("--hold-at-start-ms", options.hold_at_start_ms,
+                   "silence the service from the start until the replica says that it is silent, or this long if no "
+                   "replica is heard")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0, 3.6e6));
+    app.add_option("--on-stop", options.on_stop,
+                   "what SIGTERM does: leave the service as it is, or switch over to the replica first")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"leave", "switchover"}));
+    app.add_option("--handover-timeout-ms", options.handover_timeout_ms,
+                   "a switchover that has not come about by then is undone")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     app.add_option("--repair", options.repair,
                    "keep copies of the service's latest segments and give replicas what their mirror missed; "
                    "repeatable")
@@ -66,12 +93,27 @@ int serve(const Options& options) {
 
     SegmentCapture::Settings capture;
     for (const std::string& text : options.repair)
-        capture.services.push_back(parse_captured_service(text));
+        capture.services.push_back(parse_service_on_port("--repair", text));
     capture.buffer_bytes = options.repair_buffer_mib << 20;
     capture.bytes_per_second = options.repair_rate_mbit * 1'000'000 / 8;
     if (!capture.services.empty() && (settings.links.empty() || !settings.key))
         throw UsageError(
             "--repair needs --heartbeat and --heartbeat-key: it answers authenticated requests alone");
+
+    const auto ms = [](double value) {
+        return std::chrono::duration_cast<failover::Duration>(std::chrono::duration<double, std::milli>(value));
+    };
+    ServiceKeeper::Settings kept{.services = {}, .guard = options.guard, .machine = {}};
+    for (const std::string& text : options.services)
+        kept.services.push_back(parse_service_on_port("--service", text));
+    kept.machine.hold_at_start = ms(options.hold_at_start_ms);
+    kept.machine.handover_timeout = ms(options.handover_timeout_ms);
+    kept.machine.replica_deadline = settings.interval * settings.misses;
+    if (!kept.services.empty() && (settings.links.empty() || !settings.key))
+        throw UsageError("--service needs --heartbeat and --heartbeat-key: only an authentic word silences a service");
+    if (kept.services.empty() &&
+        (!options.guard.empty() || options.on_stop != "leave" || options.hold_at_start_ms > 0))
+        throw UsageError("--guard, --hold-at-start-ms and --on-stop need --service IFACE=ADDR:PORT");
 
     EventLog events = open_event_log(options);
     boost::asio::io_context io(1);
@@ -105,11 +147,40 @@ int serve(const Options& options) {
             events.add("announced",
                        {{"interface", sent.interface}, {"address", address}, {"frames", frames}});
         });
+    const auto announce = [&announcers] {
+        for (Announcer& announcer : announcers)
+            announcer.start();
+    };
+    std::unique_ptr<ServiceKeeper> keeper;
+    if (!kept.services.empty()) {
+        keeper = std::make_unique<ServiceKeeper>(io, kept, heartbeats, events, announce);
+        heartbeats.on_words([&keeper](const failover::PeerWords& words, failover::Instant at) {
+            if (words.replica) keeper->replica_says(*words.replica, at);
+        });
+    }
+    int status = exit_success;
+    const auto end = [&] {
+        if (keeper) keeper->stop();
+        heartbeats.stop();
+        io.stop();
+    };
     const StopSignal stop_signal(io, [&](int signal) {
         spdlog::info("event=stop signal={}", signal);
         events.add("stop", {{"signal", signal}});
-        heartbeats.stop();
-        io.stop();
+        if (!keeper || options.on_stop == "leave") return end();
+        keeper->hand_over([&](ServiceKeeper::Handover handover) {
+            const bool done = handover == ServiceKeeper::Handover::done;
+            const bool undone = handover == ServiceKeeper::Handover::undone;
+            const char* const outcome = done ? "done" : undone ? "undone" : "uncertain";
+            events.add("handover", {{"outcome", outcome}});
+            spdlog::log(done ? spdlog::level::info : spdlog::level::critical,
+                        "event=handover outcome={}: {}", outcome,
+                        done     ? "the replica serves, and the service here stays silenced"
+                        : undone ? "no replica took over, and the service speaks"
+                                 : "the replica does not say what it does, and the service stays silenced");
+            if (!done) status = exit_failure;
+            end();
+        });
     });
 
     // Its thread keeps the ordinary priority.
@@ -120,15 +191,15 @@ int serve(const Options& options) {
                  settings.links.size(), options.heartbeat.interval_ms, settings.misses, realtime);
     events.add("start", {{"version", version()}, {"links", settings.links.size()}, {"realtime", realtime}});
     warn_without_key(settings);
-    for (Announcer& announcer : announcers)
-        announcer.start();
+    if (!keeper) announce();
     heartbeats.start();
+    if (keeper) keeper->start();
     io.run();
     if (segments) {
         segments->stop();
         spdlog::info("event=repair {}", segments->summary());
     }
-    return exit_success;
+    return status;
 }
 
 }  // namespace

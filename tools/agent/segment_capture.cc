@@ -38,7 +38,7 @@ struct PcapClose {
 };
 using PcapHandle = std::unique_ptr<pcap_t, PcapClose>;
 
-PcapHandle open_capture(const CapturedService& service) {
+PcapHandle open_capture(const ServiceOnPort& service) {
     const auto error = [&service](const std::string& what) {
         return std::runtime_error("--repair " + service.interface + ": " + what);
     };
@@ -66,15 +66,6 @@ PcapHandle open_capture(const CapturedService& service) {
 
 }  // namespace
 
-CapturedService parse_captured_service(const std::string& text) {
-    const std::size_t equals = text.find('=');
-    const auto endpoint =
-        equals == std::string::npos ? std::nullopt : stack::parse_endpoint(text.substr(equals + 1));
-    if (!endpoint || endpoint->port == 0 || equals == 0)
-        throw UsageError("--repair \"" + text + "\" is not IFACE=ADDR:PORT, for example lan0=10.77.0.1:7000");
-    return {text.substr(0, equals), *endpoint};
-}
-
 struct SegmentCapture::Impl {
     struct Source {
         Impl& owner;
@@ -99,7 +90,7 @@ struct SegmentCapture::Impl {
         : store(wanted.buffer_bytes), server(store, wanted.bytes_per_second), on_answer(std::move(answer)) {
         // Local segments are seen before the NIC fills in their sums.
         settings.shadow.accept_unfilled_checksums = true;
-        for (const CapturedService& service : wanted.services) {
+        for (const ServiceOnPort& service : wanted.services) {
             PcapHandle handle = open_capture(service);
             boost::asio::posix::stream_descriptor descriptor(io, pcap_get_selectable_fd(handle.get()));
             sources.push_back({*this, service.endpoint, std::move(handle), std::move(descriptor)});

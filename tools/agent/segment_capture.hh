@@ -8,22 +8,14 @@
 #include <vector>
 
 #include "proto/repair.pb.h"
-#include "stack/address.hh"
+#include "tools/agent/service_on_port.hh"
 
 namespace understudy::tools {
-
-// "lan0=10.77.0.1:7000": the service as seen on an interface.
-struct CapturedService {
-    std::string interface;
-    stack::Endpoint endpoint;
-};
-// Throws UsageError with one clear line.
-CapturedService parse_captured_service(const std::string& text);
 
 class SegmentCapture {
   public:
     struct Settings {
-        std::vector<CapturedService> services;
+        std::vector<ServiceOnPort> services;
         std::size_t buffer_bytes = 64 << 20;
         std::uint64_t bytes_per_second = 12'500'000;
     };

@@ -23,6 +23,7 @@ struct Options {
     bool json = false;
     std::string from;
     bool force = false;
+    std::string on_or_off;
     std::uint64_t after = 0;
     bool all = false;
 };
@@ -140,23 +141,60 @@ int connections(const Options& options) {
     return options.from.empty() ? live_connections(options) : recorded_connections(options);
 }
 
-int promote(const Options& options) {
+// Throws for a refusal, after it was printed as JSON where that is wanted.
+v1::ControlResponse command(const Options& options, const v1::ControlRequest& request,
+                            v1::ControlResponse::BodyCase expected, const char* refused) {
     ControlClient client = connect(options);
-    v1::ControlRequest request;
-    request.mutable_promote()->set_force(options.force);
     const v1::ControlResponse response = client.call(request);
     if (response.has_error()) {
         if (options.json) std::cout << to_json(response) << '\n';
-        throw ControlError("not promoted: " + response.error().message());
+        throw ControlError(refused + response.error().message());
     }
-    if (!response.has_promote()) throw ControlError("the answer is not to what was asked");
-    const v1::PromoteResponse& result = response.promote();
+    if (response.body_case() != expected) throw ControlError("the answer is not to what was asked");
+    return response;
+}
+
+int take_over(const Options& options, const v1::ControlRequest& request, const char* refused) {
+    const v1::PromoteResponse result =
+        command(options, request, v1::ControlResponse::kPromote, refused).promote();
     if (options.json)
         std::cout << to_json(result) << '\n';
     else
         std::cout << "this replica is master: " << result.promoted() << " connections carried on, "
                   << result.reset() << " reset, " << result.half_open() << " handshakes completed, "
                   << result.datagrams() << " datagrams sent, in " << result.takeover_ms() << " ms\n";
+    return exit_success;
+}
+
+int promote(const Options& options) {
+    v1::ControlRequest request;
+    request.mutable_promote()->set_force(options.force);
+    return take_over(options, request, "not promoted: ");
+}
+
+int switchover(const Options& options) {
+    v1::ControlRequest request;
+    request.mutable_switchover();
+    return take_over(options, request, "no switchover: ");
+}
+
+int demote(const Options& options) {
+    v1::ControlRequest request;
+    request.mutable_demote();
+    command(options, request, v1::ControlResponse::kDone, "not demoted: ");
+    std::cout << (options.json ? "{\"demoted\":true}\n" : "this replica is silent\n");
+    return exit_success;
+}
+
+int maintenance(const Options& options) {
+    const bool on = options.on_or_off == "on";
+    v1::ControlRequest request;
+    request.mutable_maintenance()->set_on(on);
+    command(options, request, v1::ControlResponse::kDone, "maintenance: ");
+    if (options.json)
+        std::cout << "{\"maintenance\":" << (on ? "true" : "false") << "}\n";
+    else
+        std::cout << "takeovers but by promote and switchover are " << (on ? "forbidden" : "allowed") << '\n';
     return exit_success;
 }
 
@@ -213,11 +251,11 @@ int run(int argc, const char* const* argv) {
         ->capture_default_str()
         ->check(CLI::Range(1, 600'000))
         ->type_name("MS");
-    int (*command)(const Options&) = nullptr;
+    int (*chosen)(const Options&) = nullptr;
     const auto add = [&](const char* name, const char* help, int (*function)(const Options&)) {
         CLI::App* sub = app.add_subcommand(name, help);
         sub->add_flag("--json", options.json, "print JSON");
-        sub->callback([&command, function] { command = function; });
+        sub->callback([&chosen, function] { chosen = function; });
         return sub;
     };
     add("status", "who serves, links, ports, and how many connections would survive now", status);
@@ -226,13 +264,19 @@ int run(int argc, const char* const* argv) {
         ->type_name("FILE");
     add("promote", "take over; refused while the primary shows signs of life", promote)
         ->add_flag("--force", options.force, "vouch that the primary does not serve");
+    add("switchover", "take over from a primary that lives, through its agent, with nothing lost", switchover);
+    add("demote", "give up serving; the connections are lost, and the primary may serve again", demote);
+    add("maintenance", "forbid takeovers, but those of an operator, or allow them again", maintenance)
+        ->add_option("STATE", options.on_or_off, "on or off")
+        ->required()
+        ->check(CLI::IsMember({"on", "off"}));
     add("events", "what happened, the oldest first", events)
         ->add_option("--after", options.after, "only events with a higher sequence")
         ->type_name("N");
     add("counters", "every counter that is not zero", counters)
         ->add_flag("--all", options.all, "those at zero as well");
     if (const auto status_code = parse_command_line(app, argc, argv)) return *status_code;
-    const int result = command(options);
+    const int result = chosen(options);
     std::cout.flush();
     if (!std::cout) throw std::runtime_error("cannot write to standard output");
     return result;

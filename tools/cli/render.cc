@@ -184,6 +184,8 @@ void print_status(std::ostream& out, const v1::StatusResponse& status) {
                        status.role(), status.uptime_s(), status.ready() ? "" : ", not ready yet");
     out << fmt::format("mode         {} for {:.1f} s; serving: {}\n", status.mode(), status.mode_age_s(),
                        status.serving());
+    if (!status.agent().empty()) out << "agent        says " << status.agent() << '\n';
+    if (status.maintenance()) out << "maintenance  takeovers but an operator's are forbidden\n";
     if (!status.last_evidence().empty()) out << "decision     " << status.last_evidence() << '\n';
     print_connections(out, status.connections());
     out << "tap          "

@@ -174,6 +174,13 @@ void add_options(CLI::App& app, DaemonOptions& o) {
     app.add_option("--hold-down-ms", o.hold_down_ms, "no takeover but an operator's for so long after the start")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
+    app.add_option("--service-hang-ms", o.service_hang_ms,
+                   "requests unanswered for so long, with the agent silent, prove a hung service; needs "
+                   "--fence-command; default: nothing does");
+    app.add_option("--switchover-timeout-ms", o.switchover_timeout_ms,
+                   "a switchover that has not come about by then is undone")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     app.add_option("--fence-command", o.fence_command,
                    "run by /bin/sh before a takeover; exit status 0 says that the primary is off")
         ->type_name("CMD");
@@ -245,6 +252,22 @@ std::vector<stack::IpAddress> DaemonConfig::service_addresses() const {
     return addresses;
 }
 
+std::vector<std::string> DaemonConfig::interfaces() const {
+    std::vector<std::string> names;
+    const auto add = [&names](const std::string& spec) {
+        constexpr std::string_view live = "pcap:", of_device = "iface=";
+        if (spec.starts_with(live)) names.push_back(spec.substr(live.size()));
+        const auto at = spec.starts_with("dpdk:") ? spec.find(of_device) : std::string::npos;
+        if (at == std::string::npos) return;
+        const std::string name = spec.substr(at + of_device.size());
+        names.push_back(name.substr(0, name.find(',')));
+    };
+    for (const std::string& tap : taps)
+        add(tap);
+    add(service_port);
+    return names;
+}
+
 DaemonConfig make_config(const DaemonOptions& o) {
     DaemonConfig config;
     config.taps = o.taps;
@@ -281,6 +304,8 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.decision.address_probe = o.address_probe;
     config.decision.address_probe_wait = from_ms("--address-probe-wait-ms", o.address_probe_wait_ms);
     config.decision.hold_down = from_ms("--hold-down-ms", o.hold_down_ms);
+    if (o.service_hang_ms) config.decision.service_hang = from_ms("--service-hang-ms", *o.service_hang_ms);
+    config.decision.switchover_timeout = from_ms("--switchover-timeout-ms", o.switchover_timeout_ms);
     config.decision.fence = !o.fence_command.empty();
     config.decision.fence_failure = o.fence_failure == "proceed"    ? failover::FencePolicy::proceed
                                     : o.fence_failure == "operator" ? failover::FencePolicy::operator_decides

@@ -39,6 +39,8 @@ struct DaemonOptions {
     bool address_probe = true;
     double address_probe_wait_ms = 5;
     double hold_down_ms = 0;
+    std::optional<double> service_hang_ms;
+    double switchover_timeout_ms = 2000;
     std::string fence_command;
     double fence_timeout_ms = 10'000;
     std::uint32_t fence_retries = 0;
@@ -100,6 +102,8 @@ struct DaemonConfig {
 
     // Each address of a service once.
     std::vector<stack::IpAddress> service_addresses() const;
+    // Interfaces of this host that a tap or the service port is.
+    std::vector<std::string> interfaces() const;
 };
 
 // Throws UsageError with one line that names the option.

@@ -155,7 +155,7 @@ void Core::loop() {
 
 bool Core::has_work() const {
     if (stopping_.load(std::memory_order_relaxed) || !tasks_.empty()) return true;
-    if (takeover_.requested() && step_ != Step::finished) return true;
+    if (takes_over()) return true;
     for (const Inbound& from : inbound_)
         if (!from.ring.empty()) return true;
     return std::any_of(queues_.sends_for.begin(), queues_.sends_for.end(),
@@ -165,7 +165,7 @@ bool Core::has_work() const {
 std::size_t Core::turn() {
     ++polls_;
     std::size_t work = 0;
-    if (step_ == Step::finished || !takeover_.requested()) {
+    if (!takes_over()) {
         work += poll_taps();
         work += poll_service();
         work += take_handed_over();
@@ -181,8 +181,39 @@ std::size_t Core::turn() {
     }
     work += tasks_.run(*this);
     lacks_bytes_.store(stack_.lacks_bytes(), std::memory_order_relaxed);
+    publish_watch();
     flush();
     return work;
+}
+
+void Core::publish_watch() {
+    const stack::ServiceWatch& watch = stack_.service_watch();
+    const auto since = watch.unanswered_since();
+    unanswered_since_ns_.store(since ? since->time_since_epoch().count() : 0, std::memory_order_relaxed);
+    // In this order: who sees news sees what a client acknowledged before.
+    client_knows_us_.store(watch.client_knows_us(), std::memory_order_release);
+    primary_news_.store(watch.primary_news(), std::memory_order_release);
+}
+
+std::optional<Instant> Core::unanswered_since() const {
+    const std::int64_t ns = unanswered_since_ns_.load(std::memory_order_relaxed);
+    if (ns == 0) return std::nullopt;
+    return Instant(std::chrono::nanoseconds(ns));
+}
+
+void Core::mute() {
+    host_.mute(settings_.clock());
+    publish_watch();
+}
+
+void Core::announce() {
+    stack_.announce(settings_.clock());
+}
+
+bool Core::is_settled() {
+    flush();
+    return stack_.is_settled() &&
+           std::ranges::all_of(inbound_, [](const Inbound& from) { return from.ring.empty(); });
 }
 
 std::size_t Core::missing(std::span<stack::MissingBytes> out, stack::Duration min_age) {
@@ -334,7 +365,9 @@ bool Core::others_have_room() const {
 std::size_t Core::go_on_with_takeover() {
     std::size_t work = 0;
     if (step_ == Step::none) {
+        record_ = {};
         record_.coverage = count_coverage();
+        taps_drained_ = 0;
         step_ = Step::draining;
     }
     if (step_ == Step::draining) {
@@ -387,7 +420,9 @@ void Core::open() {
     record_.report = host_.promote(settings_.clock());
     flush();
     record_.promoted_at = settings_.clock();
-    step_ = Step::finished;
+    step_ = Step::none;
+    ++rounds_finished_;
+    publish_watch();
     takeover_.promoted(index(), record_);
 }
 

@@ -83,6 +83,10 @@ class Core {
     bool lacks_bytes() const { return lacks_bytes_.load(std::memory_order_relaxed); }
     // When the primary last answered a probe on the service LAN; nothing: not so far.
     std::optional<stack::Instant> newest_probe_answer() const;
+    // What speaks for and against whoever serves, as of the last turn: stack::ServiceWatch.
+    std::optional<stack::Instant> unanswered_since() const;
+    bool client_knows_us() const { return client_knows_us_.load(std::memory_order_acquire); }
+    std::uint64_t primary_news() const { return primary_news_.load(std::memory_order_acquire); }
     // The next seed that the core reported; nothing: none waits. One consumer.
     std::optional<stack::SeedRecord> next_seed();
 
@@ -101,6 +105,11 @@ class Core {
     // One probe of the primary's kernel for `address` (rules.md 15).
     void probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary);
     CoverageCount count_coverage() const;
+    // Stack::mute and Stack::announce.
+    void mute();
+    void announce();
+    // Whether nothing that was read is still to be followed. Hands on what this core read for others.
+    bool is_settled();
     // Stack::missing and Stack::repair, at this moment.
     std::size_t missing(std::span<stack::MissingBytes> out, stack::Duration min_age);
     bool repair(const stack::RepairBytes& answer);
@@ -123,7 +132,7 @@ class Core {
     static constexpr std::size_t seed_ring = 4096;
     static constexpr std::size_t conflict_ring = 64;
 
-    enum class Step : std::uint8_t { none, draining, gathering, opening, finished };
+    enum class Step : std::uint8_t { none, draining, gathering, opening };
 
     // The way out, as the stack wants it: the core's own queue, or the ring to core 0.
     class Sink final : public stack::FrameSink {
@@ -162,6 +171,8 @@ class Core {
 
     void loop();
     bool has_work() const;
+    bool takes_over() const { return takeover_.round() != rounds_finished_; }
+    void publish_watch();
     std::size_t poll_taps();
     std::size_t poll_tap(tap::PortQueue& queue);
     std::size_t poll_service();
@@ -197,7 +208,11 @@ class Core {
     std::atomic<bool> lacks_bytes_{false};
     std::atomic<std::int64_t> newest_probe_answer_ns_{0};
     std::uint64_t probe_answers_ = 0;
+    std::atomic<std::int64_t> unanswered_since_ns_{0};
+    std::atomic<bool> client_knows_us_{false};
+    std::atomic<std::uint64_t> primary_news_{0};
     std::atomic<bool> stopping_{false};
+    std::uint32_t rounds_finished_ = 0;
     Step step_ = Step::none;
     std::size_t taps_drained_ = 0;  // of the takeover's draining
     TakeoverRecord record_;

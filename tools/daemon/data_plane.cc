@@ -131,6 +131,33 @@ bool DataPlane::take_over(Takeover::Report report) {
     return true;
 }
 
+bool DataPlane::mute(std::function<void()> done) {
+    return ask_each<char>(
+        [](Core& core) {
+            core.mute();
+            return '\0';
+        },
+        [done = std::move(done)](const std::vector<char>&) { done(); });
+}
+
+std::optional<stack::Instant> DataPlane::unanswered_since() const {
+    std::optional<stack::Instant> oldest;
+    for (const auto& core : cores_)
+        if (const auto since = core->unanswered_since(); since && (!oldest || *since < *oldest)) oldest = since;
+    return oldest;
+}
+
+bool DataPlane::client_knows_us() const {
+    return std::ranges::any_of(cores_, [](const auto& core) { return core->client_knows_us(); });
+}
+
+std::uint64_t DataPlane::primary_news() const {
+    std::uint64_t news = 0;
+    for (const auto& core : cores_)
+        news += core->primary_news();
+    return news;
+}
+
 std::optional<stack::Instant> DataPlane::newest_from_primary() const {
     std::optional<stack::Instant> newest;
     for (const auto& core : cores_)

@@ -60,10 +60,17 @@ class DataPlane {
     // Asks every core, and hands the answers on, by core, on the thread of the last to answer. False when a
     // core does not keep up: `done` is not called then.
     template <typename Answer>
-    bool ask_each(std::function<Answer(const Core&)> ask, std::function<void(std::vector<Answer>)> done);
-    // Takes over with every core; once. `report` is called on the thread of the last core to finish. False
-    // after the first call.
+    bool ask_each(std::function<Answer(Core&)> ask, std::function<void(std::vector<Answer>)> done);
+    // Takes over with every core. `report` is called on the thread of the last core to finish. False while a
+    // takeover is under way.
     bool take_over(Takeover::Report report);
+    // Master → silent on every core, whose connections end without a word. `done` is called on the thread of the
+    // last one; no takeover may begin before. False when a core does not keep up.
+    bool mute(std::function<void()> done);
+    // Of all cores; see Core.
+    std::optional<stack::Instant> unanswered_since() const;
+    bool client_knows_us() const;
+    std::uint64_t primary_news() const;
     // When the newest frame of the primary was read from a tap; nothing: none so far.
     std::optional<stack::Instant> newest_from_primary() const;
     // Until when all that arrived on the taps was read.
@@ -89,10 +96,9 @@ class DataPlane {
 };
 
 template <typename Answer>
-bool DataPlane::ask_each(std::function<Answer(const Core&)> ask,
-                         std::function<void(std::vector<Answer>)> done) {
+bool DataPlane::ask_each(std::function<Answer(Core&)> ask, std::function<void(std::vector<Answer>)> done) {
     struct Round {
-        std::function<Answer(const Core&)> ask;
+        std::function<Answer(Core&)> ask;
         std::function<void(std::vector<Answer>)> done;
         std::vector<Answer> answers;
         std::atomic<std::size_t> missing;

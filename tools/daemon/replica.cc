@@ -4,14 +4,17 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include <boost/asio/post.hpp>
 
 #include "tap/dpdk_port.hh"
 #include "tap/open_port.hh"
+#include "tools/common/carrier.hh"
 #include "tools/common/program.hh"
 #include "tools/daemon/connection_sync.hh"
+#include "tools/daemon/decision_counters.hh"
 #include "tools/daemon/status.hh"
 
 namespace understudy::tools {
@@ -90,6 +93,7 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
       config_(config),
       events_(events),
       seed_timer_(io),
+      interfaces_(config.interfaces()),
       started_at_(failover::monotonic_now()),
       mode_since_(started_at_) {
     control_ = std::make_unique<ControlServer>(io, ControlServerSettings{.path = config.control}, *this);
@@ -108,14 +112,19 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
         io, decision,
         failover::Watcher::Senses{.read_links = [this] { return read_links(); },
                                   .tap = [this] { return look_at_tap(); },
-                                  .send_probe = [this] { probe_->send(); }},
-        [this](const failover::Action& action) { on_action(action); });
+                                  .send_probe = [this] { probe_->send(); },
+                                  .ask_settled = [this] { ask_settled(); }},
+        [this](const failover::Action& action) { on_action(action); },
+        [this](const failover::ReplicaWord& word) { heartbeats_->say(word); });
     heartbeats_ = std::make_unique<failover::HeartbeatService>(
         io, config.heartbeat,
         [this](std::size_t link, failover::Instant at) { watcher_->heartbeat(link, at); },
         [this](std::size_t link, bool alive) {
             events_.add(alive ? "link_heard" : "link_silent", {{"link", link}});
         });
+    heartbeats_->on_words([this](const failover::PeerWords& words, failover::Instant at) {
+        if (words.agent) on_agent_word(*words.agent, at);
+    });
     key_reload_ = std::make_unique<HeartbeatKeyReload>(io, config.heartbeat_options, *heartbeats_, events);
     warn_without_key(config.heartbeat);
     plane_ = open_data_plane(config);
@@ -152,6 +161,7 @@ void Replica::start() {
 
 void Replica::stop() {
     if (watcher_) watcher_->stop();
+    if (fence_) fence_->stop();
     if (repairer_) repairer_->stop();
     if (key_reload_) key_reload_->stop();
     if (heartbeats_) heartbeats_->stop();
@@ -181,6 +191,12 @@ failover::Watcher::Tap Replica::look_at_tap() const {
     const auto newest = plane_->newest_from_primary();
     failover::Watcher::Tap tap{.newest = {}, .read_until = read_until, .address_answer = {}};
     if (newest) tap.newest = failover::Instant(newest->time_since_epoch());
+    tap.carrier = std::ranges::all_of(interfaces_, has_carrier);
+    if (const auto since = plane_->unanswered_since())
+        tap.unanswered_since = failover::Instant(since->time_since_epoch());
+    // In this order: who sees news sees what a client acknowledged before.
+    tap.primary_news = plane_->primary_news();
+    tap.client_knows_us = plane_->client_knows_us();
     // The service port's frames reach core 0 at least.
     if (const auto answer = plane_->core(0).newest_probe_answer())
         tap.address_answer = failover::Instant(answer->time_since_epoch());
@@ -196,8 +212,9 @@ void Replica::probe_service_addresses() {
 
 void Replica::on_action(const failover::Action& action) {
     const std::string evidence = failover::to_string(action.evidence);
-    mode_since_ = action.evidence.at;
     last_evidence_ = evidence;
+    const failover::State state = watcher_->machine().state();
+    if (std::exchange(mode_, state) != state) mode_since_ = action.evidence.at;
     switch (action.kind) {
         case failover::Action::Kind::probe:
             break;
@@ -218,15 +235,61 @@ void Replica::on_action(const failover::Action& action) {
             spdlog::critical("faulted: the fence failed; promote with --force, or restart understudyd");
             break;
         case failover::Action::Kind::begin_takeover:
-            begin_takeover(action);
+            begin_takeover(action.evidence);
             break;
-        // Nothing asks the machine for these: neither switchovers nor the veto reach it.
         case failover::Action::Kind::begin_switchover:
+            events_.add("switchover", {{"evidence", evidence}});
+            spdlog::warn("switchover: the agent is asked to silence the service");
+            break;
         case failover::Action::Kind::undo_switchover:
+            events_.add("switchover_undone", {{"evidence", evidence}});
+            spdlog::error("switchover undone evidence=\"{}\"", evidence);
+            refuse_waiting_promotions("undone after " + std::to_string(ms_between({}, config_.decision.switchover_timeout)) +
+                                      " ms: " + why_no_switchover());
+            break;
         case failover::Action::Kind::mute:
+            begin_mute(action.evidence);
+            break;
         case failover::Action::Kind::reassert:
+            reassert(action.evidence);
             break;
     }
+}
+
+std::string Replica::why_no_switchover() const {
+    if (!agent_ || !agent_->silenced) return "the agent did not silence the service";
+    return "not all that the service sent was followed in time";
+}
+
+void Replica::on_agent_word(const failover::AgentWord& word, failover::Instant at) {
+    const bool same = agent_ && agent_->service == word.service && agent_->silenced == word.silenced &&
+                      agent_->overloaded == word.overloaded;
+    agent_ = word;
+    if (!same) {
+        events_.add("agent", {{"says", failover::to_string(word)}});
+        spdlog::info("agent says=\"{}\"", failover::to_string(word));
+    }
+    watcher_->agent_says(word, at);
+}
+
+// Twice: what one core had read for another was handed on by the end of the first round, and is seen waiting by
+// the second.
+void Replica::ask_settled() {
+    const failover::Instant read_until(plane_->taps_read_until().time_since_epoch());
+    const auto ask = [this](std::function<void(bool)> done) {
+        const bool queued = plane_->ask_each<char>(
+            [](Core& core) { return static_cast<char>(core.is_settled()); },
+            [this, done](const std::vector<char>& settled) {
+                const bool all = std::ranges::all_of(settled, [](char is) { return is != 0; });
+                boost::asio::post(io_, [done, all] { done(all); });
+            });
+        if (!queued) watcher_->settled(std::nullopt);
+    };
+    ask([this, ask, read_until](bool) {
+        ask([this, read_until](bool settled) {
+            watcher_->settled(settled ? std::optional(read_until) : std::nullopt);
+        });
+    });
 }
 
 void Replica::begin_fence(const failover::Evidence& evidence) {
@@ -235,17 +298,54 @@ void Replica::begin_fence(const failover::Evidence& evidence) {
     fence_->run(evidence, [this](bool confirmed) { watcher_->fence_ended(confirmed); });
 }
 
-void Replica::begin_takeover(const failover::Action& action) {
-    const failover::Instant decided_at = action.evidence.at;
-    const std::string evidence = failover::to_string(action.evidence);
+void Replica::begin_takeover(const failover::Evidence& why) {
+    if (muting_) {
+        takeover_after_mute_ = why;
+        return;
+    }
+    const failover::Instant decided_at = why.at;
+    const std::string evidence = failover::to_string(why);
     const bool begun = plane_->take_over([this, decided_at, evidence](const TakeoverRecord& record) {
         boost::asio::post(
             io_, [this, record, decided_at, evidence] { report_takeover(record, decided_at, evidence); });
     });
     spdlog::warn("decision evidence=\"{}\"", evidence);
     if (begun) return;
-    events_.add("takeover_failed", {{"reason", "a takeover was begun before"}});
-    spdlog::critical("takeover failed: one was begun before; restart understudyd");
+    events_.add("takeover_failed", {{"reason", "another takeover has not come to its end"}});
+    spdlog::critical("takeover failed: another one has not come to its end; restart understudyd");
+}
+
+// Before a client knows us the primary may go on (rules.md 19); later only an operator's word leads here.
+void Replica::begin_mute(const failover::Evidence& evidence) {
+    muting_ = true;
+    taken_over_ = false;
+    events_.add("muted", {{"evidence", failover::to_string(evidence)}});
+    spdlog::critical("muted evidence=\"{}\"", failover::to_string(evidence));
+    if (evidence.cause == failover::Cause::veto)
+        refuse_waiting_promotions("the primary serves after all");
+    const auto muted = [this] {
+        muting_ = false;
+        events_.add("silent", {{"evidence", last_evidence_}});
+        for (const Completion& done : waiting_demotions_) {
+            proto::v1::ControlResponse response;
+            response.mutable_done();
+            done(response);
+        }
+        waiting_demotions_.clear();
+        if (takeover_after_mute_) begin_takeover(*std::exchange(takeover_after_mute_, std::nullopt));
+    };
+    if (plane_->mute([this, muted] { boost::asio::post(io_, muted); })) return;
+    events_.add("mute_failed", {{"reason", "the data plane does not take tasks"}});
+    spdlog::critical("mute failed: the data plane does not take tasks; ending, for two hosts serve");
+    io_.stop();
+}
+
+void Replica::reassert(const failover::Evidence& evidence) {
+    const std::string text = failover::to_string(evidence);
+    events_.add("primary_speaks", {{"evidence", text}});
+    spdlog::critical("primary_speaks evidence=\"{}\": stop that host", text);
+    plane_->run(0, [](Core& core) { core.announce(); });
+    if (fence_) fence_->run(evidence, [](bool) {});
 }
 
 void Replica::report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
@@ -349,7 +449,8 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
                     counter.set_value(heartbeats_->status(link).counters.*info.value);
                     counter.set_help(info.help);
                 }
-            add_decision_counters(counters);
+            add_counters(counters, watcher_->machine().counters());
+            if (probe_) add_counters(counters, probe_->counters());
             if (repairer_) repairer_->add_counters(counters);
             ask_cores<CoreCounters>(
                 core_counters,
@@ -369,42 +470,22 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
             break;
         }
         case Request::kPromote:
-            answer_promote(request.promote().force(), std::move(done));
+            answer_takeover([this, force = request.promote().force()] { return watcher_->promote(force); },
+                            std::move(done));
+            break;
+        case Request::kSwitchover:
+            answer_takeover([this] { return watcher_->switchover(); }, std::move(done));
+            break;
+        case Request::kDemote:
+            answer_demote(std::move(done));
+            break;
+        case Request::kMaintenance:
+            answer_maintenance(request.maintenance().on(), done);
             break;
         default:
             done(error_response(proto::v1::ControlError::UNKNOWN_REQUEST,
                                 "this version does not know the request"));
     }
-}
-
-void Replica::add_decision_counters(proto::v1::CountersResponse& counters) const {
-    const auto add = [&counters](const char* name, std::uint64_t value, const char* help) {
-        auto& counter = *counters.add_counters();
-        counter.set_name(name);
-        counter.set_value(value);
-        counter.set_help(help);
-    };
-    const failover::DecisionCounters& decided = watcher_->machine().counters();
-    add("decision.suspected", decided.suspected, "times that the primary was suspected");
-    add("decision.returned_to_silent", decided.returned_to_silent, "suspicions that a sign of life ended");
-    add("decision.stalls", decided.stalls, "times that this process did not run for too long to conclude");
-    add("decision.waited_for_reading", decided.waited_for_reading,
-        "looks at a silence that was not proven, for what had arrived was not read yet");
-    add("decision.held_without_first_heartbeat", decided.held_without_first_heartbeat,
-        "looks at the silence of a primary that was never heard");
-    add("decision.address_answers", decided.address_answers,
-        "answers of the primary's kernel to probes on the service LAN");
-    add("decision.operator_refused", decided.operator_refused, "requests refused to an operator");
-    add("decision.held_by_hold_down", decided.held_by_hold_down,
-        "looks at a proven death, held because this process started only just now");
-    add("decision.fences", decided.fences, "fence commands begun");
-    add("decision.fences_failed", decided.fences_failed, "fence commands that did not confirm");
-    if (!probe_) return;
-    const failover::ProbeCounters& probes = probe_->counters();
-    add("probe.sent", probes.sent, "echo requests sent to the primary's ends of the heartbeat links");
-    add("probe.send_failures", probes.send_failures, "echo requests that the kernel did not take");
-    add("probe.answers", probes.answers, "answers of the primary's kernel");
-    add("probe.refused", probes.refused, "ICMP messages on the links that answer no probe");
 }
 
 template <typename Part>
@@ -434,13 +515,36 @@ void Replica::answer_connections(const proto::v1::ConnectionsRequest& request, c
     if (!queued) done(cores_do_not_keep_up());
 }
 
-void Replica::answer_promote(bool force, Completion done) {
+void Replica::answer_takeover(const std::function<std::optional<std::string>()>& ask, Completion done) {
     waiting_promotions_.push_back(std::move(done));
-    const auto refusal = watcher_->promote(force);
+    const auto refusal = ask();
     if (!refusal) return;
     const Completion refused = std::move(waiting_promotions_.back());
     waiting_promotions_.pop_back();
     refused(error_response(proto::v1::ControlError::REFUSED, *refusal));
+}
+
+void Replica::refuse_waiting_promotions(const std::string& why) {
+    for (const Completion& done : std::exchange(waiting_promotions_, {}))
+        done(error_response(proto::v1::ControlError::REFUSED, why));
+}
+
+void Replica::answer_demote(Completion done) {
+    waiting_demotions_.push_back(std::move(done));
+    const auto refusal = watcher_->demote();
+    if (!refusal) return;
+    const Completion refused = std::move(waiting_demotions_.back());
+    waiting_demotions_.pop_back();
+    refused(error_response(proto::v1::ControlError::REFUSED, *refusal));
+}
+
+void Replica::answer_maintenance(bool on, const Completion& done) {
+    events_.add("maintenance", {{"on", on}});
+    spdlog::warn("maintenance on={}", on);
+    watcher_->set_maintenance(on);
+    proto::v1::ControlResponse response;
+    response.mutable_done();
+    done(response);
 }
 
 void Replica::add_control_status(proto::v1::StatusResponse& status) const {
@@ -451,7 +555,10 @@ void Replica::add_control_status(proto::v1::StatusResponse& status) const {
     status.set_pid(getpid());
     status.set_role("replica");
     status.set_mode(failover::to_string(state));
-    status.set_serving(serving ? "replica" : state == failover::State::silent ? "primary" : "unknown");
+    const bool primary_serves = state == failover::State::silent && !(agent_ && agent_->silenced);
+    status.set_serving(serving ? "replica" : primary_serves ? "primary" : "unknown");
+    if (agent_) status.set_agent(failover::to_string(*agent_));
+    status.set_maintenance(watcher_->machine().in_maintenance());
     status.set_uptime_s(ms_between(started_at_.time_since_epoch(), now.time_since_epoch()) / 1000);
     status.set_mode_age_s(ms_between(mode_since_.time_since_epoch(), now.time_since_epoch()) / 1000);
     status.set_last_evidence(last_evidence_);

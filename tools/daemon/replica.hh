@@ -40,19 +40,26 @@ class Replica final : public ControlHandler {
     void on_action(const failover::Action& action);
     void probe_service_addresses();
     void begin_fence(const failover::Evidence& evidence);
-    void begin_takeover(const failover::Action& action);
+    void begin_takeover(const failover::Evidence& evidence);
+    void begin_mute(const failover::Evidence& evidence);
+    void reassert(const failover::Evidence& evidence);
+    void on_agent_word(const failover::AgentWord& word, failover::Instant at);
+    std::string why_no_switchover() const;
+    void ask_settled();
     void report_takeover(const TakeoverRecord& record, failover::Instant decided_at,
                          const std::string& evidence);
     void schedule_seed_writing();
     void write_seeds();
     void report_conflicts();
-    void answer_promote(bool force, Completion done);
+    void answer_takeover(const std::function<std::optional<std::string>()>& ask, Completion done);
+    void answer_demote(Completion done);
+    void answer_maintenance(bool on, const Completion& done);
+    void refuse_waiting_promotions(const std::string& why);
     void answer_connections(const proto::v1::ConnectionsRequest& request, const Completion& done);
     template <typename Part>
     void ask_cores(std::function<Part(const Core&)> ask,
                    std::function<proto::v1::ControlResponse(const std::vector<Part>&)> join,
                    const Completion& done);
-    void add_decision_counters(proto::v1::CountersResponse& counters) const;
     void add_control_status(proto::v1::StatusResponse& status) const;
 
     boost::asio::io_context& io_;
@@ -68,11 +75,17 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;
+    std::vector<std::string> interfaces_;  // whose carrier proves our connectivity
     failover::Instant started_at_;
+    failover::State mode_ = failover::State::silent;
     failover::Instant mode_since_;
     std::string last_evidence_;
     bool taken_over_ = false;  // the cores reported the promotion
+    std::optional<failover::AgentWord> agent_;
+    bool muting_ = false;
+    std::optional<failover::Evidence> takeover_after_mute_;
     std::vector<Completion> waiting_promotions_;
+    std::vector<Completion> waiting_demotions_;
 };
 
 }  // namespace understudy::tools

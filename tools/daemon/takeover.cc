@@ -37,9 +37,13 @@ void TakeoverRecord::add(const TakeoverRecord& other) {
 }
 
 bool Takeover::request(Report report) {
-    if (requested()) return false;
+    if (finished_.load(std::memory_order_acquire) != round_.load(std::memory_order_relaxed)) return false;
     report_ = std::move(report);
-    requested_.store(true, std::memory_order_release);
+    drained_.store(0, std::memory_order_relaxed);
+    gathered_.store(0, std::memory_order_relaxed);
+    promoted_.store(0, std::memory_order_relaxed);
+    announced_.store(false, std::memory_order_relaxed);
+    round_.fetch_add(1, std::memory_order_release);
     return true;
 }
 
@@ -50,6 +54,7 @@ void Takeover::promoted(std::size_t core, const TakeoverRecord& record) {
     for (const TakeoverRecord& part : records_)
         whole.add(part);
     report_(whole);
+    finished_.fetch_add(1, std::memory_order_release);
 }
 
 }  // namespace understudy::tools

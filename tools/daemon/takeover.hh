@@ -51,13 +51,15 @@ class Takeover {
   public:
     using Report = std::function<void(const TakeoverRecord&)>;
 
+    // May be repeated: each takeover is a round.
     explicit Takeover(std::size_t cores) : records_(cores) {}
 
-    // Control thread: once; false after the first call. `report` is called on the last core to finish.
+    // Control thread. False while one is under way. `report` is called on the last core to finish.
     bool request(Report report);
-    bool requested() const { return requested_.load(std::memory_order_acquire); }
+    // How many were requested so far: a core that has gone through fewer has one to go through.
+    std::uint32_t round() const { return round_.load(std::memory_order_acquire); }
 
-    // The cores: each step once a core, and then whether all have done it.
+    // The cores: each step once a core and round, and then whether all have done it.
     void drained() { drained_.fetch_add(1, std::memory_order_acq_rel); }
     bool all_drained() const { return drained_.load(std::memory_order_acquire) == records_.size(); }
     void gathered() { gathered_.fetch_add(1, std::memory_order_acq_rel); }
@@ -67,7 +69,8 @@ class Takeover {
     void promoted(std::size_t core, const TakeoverRecord& record);
 
   private:
-    std::atomic<bool> requested_{false};
+    std::atomic<std::uint32_t> round_{0};
+    std::atomic<std::uint32_t> finished_{0};
     Report report_;
     std::atomic<std::size_t> drained_{0};
     std::atomic<std::size_t> gathered_{0};

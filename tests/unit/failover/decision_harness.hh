@@ -78,7 +78,7 @@ class Driven {
     Observed look(Instant at) const {
         Observed observed = all(at);
         observed.carrier = carrier;
-        observed.settled = settled;
+        if (settled) observed.settled = at;
         observed.unanswered_since = unanswered_since;
         return observed;
     }

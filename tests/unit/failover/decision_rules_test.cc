@@ -30,8 +30,8 @@ TEST(DecisionAgent, ItsWordThatTheServiceIsDeadAndSilencedIsEnough) {
     Driven driven;
     driven.live(at(0), at(100));
     EXPECT_FALSE(driven.machine.agent_says(dead_and_silenced, at(104)));
-    driven.expect(driven.run(at(104)), Kind::enter_suspect, at(100));
-    driven.expect(driven.run(at(104)), Kind::begin_takeover, at(100));
+    driven.expect(driven.run(at(104)), Kind::enter_suspect, at(104));
+    driven.expect(driven.run(at(104)), Kind::begin_takeover, at(104));
     EXPECT_EQ(driven.machine.state(), State::master);
 }
 
@@ -49,7 +49,7 @@ TEST(DecisionAgent, HeartbeatsDoNotTakeItsWordBackButAnotherWordDoes) {
     Driven driven(settings);
     driven.live(at(0), at(100));
     EXPECT_FALSE(driven.machine.agent_says(dead_and_silenced, at(101)));
-    driven.expect(driven.run(at(101)), Kind::enter_suspect, at(100));
+    driven.expect(driven.run(at(101)), Kind::enter_suspect, at(101));
     EXPECT_FALSE(driven.machine.heartbeat(0, at(101)));
     EXPECT_EQ(driven.machine.state(), State::suspect);
     const auto action = driven.machine.agent_says(serving, at(102));
@@ -226,6 +226,42 @@ TEST(DecisionFence, AFailureIsTriedAgainUnlessThePrimaryLives) {
     EXPECT_EQ(driven.machine.counters().fences_failed, 2u);
 }
 
+TEST(DecisionFence, AfterAFailureSilenceIsProvenByAProbeOfItsOwn) {
+    auto settings = fenced_settings();
+    settings.probe = true;
+    Driven driven(settings);
+    driven.live(at(0), at(100));
+    driven.expect(driven.run(at(1000)), Kind::probe, at(120));
+    driven.expect(driven.run(at(1000)), Kind::enter_suspect, at(130));
+    driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+    // Told late: of a time before the fence, but after the probe.
+    EXPECT_FALSE(driven.machine.probe_answered(at(125)));
+    driven.expect(driven.machine.fence_ended(false, at(200)), Kind::enter_suspect, at(200));
+    driven.expect(driven.run(at(5000)), Kind::probe, at(200));
+    driven.expect(driven.run(at(5000)), Kind::begin_fence, at(1200));
+}
+
+TEST(DecisionFence, APrimaryThatLivedMeanwhileIsNotTakenOverFromWhenItFails) {
+    for (const FencePolicy policy : {FencePolicy::wait, FencePolicy::proceed}) {
+        auto settings = fenced_settings();
+        settings.fence_failure = policy;
+        Driven driven(settings);
+        fall_silent(driven);
+        driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+        EXPECT_FALSE(driven.machine.heartbeat(0, at(150)));
+        driven.expect(driven.machine.fence_ended(false, at(200)), Kind::return_to_silent, at(200));
+        EXPECT_EQ(driven.machine.state(), State::silent);
+    }
+}
+
+TEST(DecisionFence, AnOldSignOfLifeToldWhileItRanCountsForNothing) {
+    Driven driven(fenced_settings());
+    fall_silent(driven);
+    driven.expect(driven.run(at(1000)), Kind::begin_fence, at(131));
+    EXPECT_FALSE(driven.machine.primary_on_tap(at(131)));
+    driven.expect(driven.machine.fence_ended(false, at(200)), Kind::enter_suspect, at(200));
+}
+
 TEST(DecisionFence, AFailureMayBeIgnored) {
     auto settings = fenced_settings();
     settings.fence_failure = FencePolicy::proceed;
@@ -350,7 +386,7 @@ TEST(DecisionSwitchover, TakesOverOnceThePrimaryIsSilencedAndFollowedToItsEnd) {
     EXPECT_FALSE(driven.machine.agent_says(serving, at(100)));
     const OperatorAnswer answer = driven.machine.switchover(at(101));
     driven.expect(answer.action, Kind::begin_switchover, at(101));
-    EXPECT_TRUE(driven.machine.asks_for_silence());
+    EXPECT_TRUE(driven.machine.word().wants_silence);
     driven.settled = false;
     EXPECT_FALSE(driven.run(at(105)));
     EXPECT_FALSE(driven.machine.agent_says(leaving, at(105)));
@@ -360,7 +396,7 @@ TEST(DecisionSwitchover, TakesOverOnceThePrimaryIsSilencedAndFollowedToItsEnd) {
     ASSERT_TRUE(action);
     EXPECT_EQ(action->kind, Kind::begin_takeover);
     EXPECT_EQ(action->evidence.cause, Cause::switchover);
-    EXPECT_FALSE(driven.machine.asks_for_silence());
+    EXPECT_FALSE(driven.machine.word().wants_silence);
 }
 
 TEST(DecisionSwitchover, IsUndoneWhenItDoesNotCompleteInTime) {

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <sstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -93,6 +95,36 @@ TEST_F(FenceTest, IsKilledWithAllThatItStartedWhenItsTimeIsOver) {
     EXPECT_FALSE(run(settings));
     EXPECT_THAT(attempts, ElementsAre("1: no end after 0.3 s"));
     EXPECT_FALSE(runs(std::stoi(contents())));
+}
+
+TEST_F(FenceTest, StoppingEndsTheCommandAndAllThatItStarted) {
+    FenceSettings settings;
+    settings.command = "sleep 600 & echo $$ >" + file() + ".new; mv " + file() + ".new " + file() + "; sleep 600";
+    Fence fence(io, settings, [](std::uint32_t, const CommandResult&) {});
+    bool ended = false;
+    fence.run(evidence, [&](bool) { ended = true; });
+    while (contents().empty())
+        std::this_thread::yield();
+    fence.stop();
+    EXPECT_FALSE(runs(std::stoi(contents())));
+    io.run();
+    EXPECT_FALSE(ended);
+}
+
+TEST_F(FenceTest, ARetryThatIsDueDoesNotOutliveIt) {
+    FenceSettings settings;
+    settings.command = "exit 1";
+    settings.retries = 1;
+    std::optional<Fence> fence;
+    fence.emplace(io, settings, [&](std::uint32_t, const CommandResult&) {
+        attempts.emplace_back("failed");
+    });
+    fence->run(evidence, [](bool) {});
+    while (attempts.empty())
+        io.run_one();
+    fence.reset();
+    io.run();
+    EXPECT_EQ(attempts.size(), 1u);
 }
 
 TEST_F(FenceTest, TheCommandLearnsWhy) {
