@@ -176,12 +176,40 @@ def failing_client() -> None:
     assert result["client"]["exit"] == 3, result["client"]
 
 
-def service_link_alone() -> None:
-    # The agent goes on speaking, so the replica must not take over, and every client is cut off.
-    result = judge([*QUICK, "--fault", "link"], status=1)
-    assert result["verdict"] == "failed"
-    assert result["detection_ms"] is None
-    assert result["replica_frames_before_takeover"] == 0
+def takeover_by(*words: str, cause: str) -> Callable[[], None]:
+    """The replica takes over, all survive, and the decision has this cause."""
+    def case() -> None:
+        result = judge([*QUICK, "--duration", "4", *words])
+        expect_survival(result)
+        decided = [event["what"] for event in result["events"] if event["what"].startswith("decision")]
+        assert len(decided) == 1, result["events"]
+        evidence = result["replica"]["status"]["last_evidence"]
+        assert evidence.startswith(cause), evidence
+        assert result["replica"]["status"]["mode"] == "master", result["replica"]["status"]
+    return case
+
+
+def service_process() -> None:
+    result = judge([*QUICK, "--fault", "process", "--churn", "100"])
+    expect_survival(result)
+    assert result["replica"]["status"]["last_evidence"].startswith("agent's word"), result["replica"]["status"]
+
+
+def service_process_unguarded() -> None:
+    # The dying kernel's FIN reaches every client.
+    result = judge([*QUICK, "--fault", "process", "--no-guard"], status=1)
+    assert result["verdict"] == "failed" and result["connections"]["survived"] == 0, result
+
+
+def primary_that_returns(fault: str) -> Callable[[], None]:
+    def case() -> None:
+        result = judge([*QUICK, "--duration", "5", "--fault", fault])
+        expect_survival(result)
+        status = result["replica"]["status"]
+        assert status["mode"] == "master" and status["agent"] == "standing by, silenced", status
+        counters = {entry["name"]: int(entry["value"]) for entry in result["replica"]["counters"]["counters"]}
+        assert counters["stack.address_conflicts"] == 0 and counters["decision.reasserted"] == 0, counters
+    return case
 
 
 def captures() -> None:
@@ -235,6 +263,7 @@ def usage_errors() -> None:
         ["failover", "--unheard-of"],
         ["failover", "--app", "chess"],
         ["failover", "--fault", "fire"],
+        ["failover", "--churn", "10", "--app", "ticker"],
         ["failover", "--clients", "0"],
         ["failover", "--rate", "nan"],
         ["failover", "--app", "udp-echo", "--message-bytes", "7"],
@@ -277,7 +306,16 @@ CASES: dict[str, Callable[[], None]] = {
     "mirror-cut": no_takeover("--fault", "mirror-cut"),
     "any-client": any_client,
     "failing-client": failing_client,
-    "service-link-alone": service_link_alone,
+    "stall": no_takeover("--duration", "4", "--fault", "stall"),
+    "stall-idle": no_takeover("--duration", "4", "--fault", "stall", "--rate", "0"),
+    "service-link": takeover_by("--fault", "link", cause="agent's word"),
+    "freeze": takeover_by("--fault", "freeze", cause="service hang"),
+    "process": service_process,
+    "process-unguarded": service_process_unguarded,
+    "return": primary_that_returns("return"),
+    "return-link": primary_that_returns("return-link"),
+    "switchover": takeover_by("--fault", "switchover", cause="switchover"),
+    "shutdown": takeover_by("--fault", "shutdown", cause="agent's word"),
     "captures": captures,
     "side-by-side": side_by_side,
     "interrupted": stopped_by(signal.SIGINT),

@@ -136,12 +136,15 @@ void ServiceKeeper::apply() {
 void ServiceKeeper::obey() {
     const bool wanted = machine_.wants_silence();
     if (wanted != silenced_) {
+        if (retrying_) return;
         const bool done = wanted ? silencer_.silence() : silencer_.let_speak();
         if (!done) {
             events_.add("filter_failed", {{"silence", wanted}, {"reason", silencer_.why()}});
             spdlog::critical("event=filter_failed silence={} reason=\"{}\"", wanted, silencer_.why());
+            retrying_ = true;
             retry_timer_.expires_after(retry_interval);
             retry_timer_.async_wait([this](const boost::system::error_code& error) {
+                retrying_ = false;
                 if (!error && running_) apply();
             });
             return;

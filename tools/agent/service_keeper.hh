@@ -64,6 +64,7 @@ class ServiceKeeper {
     boost::asio::steady_timer look_timer_;
     boost::asio::steady_timer retry_timer_;
     bool silenced_ = false;
+    bool retrying_ = false;
     bool spoke_ = false;
     bool running_ = false;
     failover::AgentWord said_;

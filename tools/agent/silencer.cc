@@ -49,6 +49,7 @@ std::string silencing_rules(const std::vector<ServiceOnPort>& services) {
     std::map<std::string, std::set<stack::IpAddress>> addresses;
     for (const ServiceOnPort& service : services)
         addresses[service.interface].insert(service.endpoint.address);
+    std::size_t chains = 0;
     std::string rules = removal() + fmt::format("table netdev {} {{\n", Silencer::table);
     for (const auto& [interface, of_interface] : addresses) {
         std::string out, in;
@@ -57,9 +58,9 @@ std::string silencing_rules(const std::vector<ServiceOnPort>& services) {
             in += inward(address);
         }
         rules += fmt::format(
-            "chain \"out_{0}\" {{ type filter hook egress device \"{0}\" priority {1}; {2} }}\n"
-            "chain \"in_{0}\" {{ type filter hook ingress device \"{0}\" priority {1}; {3} }}\n",
-            interface, priority, out, in);
+            "chain out{4} {{ type filter hook egress device \"{0}\" priority {1}; {2} }}\n"
+            "chain in{4} {{ type filter hook ingress device \"{0}\" priority {1}; {3} }}\n",
+            interface, priority, out, in, chains++);
     }
     return rules + "}\n";
 }

@@ -1,17 +1,20 @@
 """One run from the first namespace to the verdict."""
 
+import json
 import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from . import clock
 from .capture import HEADERS_ONLY, WHOLE_FRAMES, Capture
 from .client import Client, Progress
 from .errors import EnvironmentProblem, RunFailed
 from .event_log import Event
-from .fault import Fault, FaultKind, FaultRecord
+from .fault import RETURN_AFTER_S, Fault, FaultRecord
+from .fault_kind import FaultKind
 from .options import FailoverOptions
 from .process import Program, Tools
 from .replica import Primary, Replica
@@ -24,6 +27,7 @@ _POLL_S = 0.02
 # What runs in the lab stands for machines of its own: other work on this one must not silence them.
 _PRIORITY = -15
 _IMPAIR_READY_S = 10.0
+_CHURN_READY_S = 10.0
 _OVERTAKEN_BY_US = 2000
 _FOLDER_PREFIX = "understudy-lab-"
 
@@ -75,6 +79,8 @@ class FailoverRun:
         self._captures: list[Capture] = []
         self._programs: list[Program] = []
         self._client: Client | None = None
+        self._churn: Program | None = None
+        self._hosts: list[Program] = []  # what runs on primary and replica
         self._fault: Fault | None = None
         self._notes: list[tuple[int, str]] = []
         self.fault_record: FaultRecord | None = None
@@ -137,8 +143,18 @@ class FailoverRun:
         self._programs += primary.programs
         primary.wait_until_ready()
         replica.wait_until_heartbeats_are_heard(options.heartbeat_interval_ms)
-        self._fault = Fault(options.fault, self._topology)
+        self._hosts = [replica.program, *primary.programs]
 
+        def start_primary_again() -> Primary:
+            again = Primary(options, self._tools, self._topology, folder, returns=True)
+            self._programs += again.programs
+            self._hosts += again.programs
+            return again
+
+        self._fault = Fault(options.fault, self._topology, primary, replica, start_primary_again)
+
+        if options.churn:
+            self._start_churn(folder)
         started_ns = clock.monotonic_ns()
         self._client = Client(options, self._tools, self._topology, folder)
         self._programs.append(self._client.program)
@@ -147,10 +163,12 @@ class FailoverRun:
         timed_out = self._attend(self._client, replica, self._fault, started_ns)
         self._note(clock.monotonic_ns(), "the client ends")
         report = self._client.report()
+        churn = self._end_churn()
+        self._fault.close()
         # Its own view of the run, while it can still be asked.
         replica_view = {question: replica.ask(question) for question in ("status", "counters")}
 
-        for program in [replica.program, *primary.programs]:
+        for program in self._hosts:
             if not program.stop():
                 raise RunFailed(f"{program.name} did not stop on SIGTERM")
         for capture in self._captures:
@@ -160,7 +178,7 @@ class FailoverRun:
         self._tell(replica.log.poll())
         wire, first_after_ns = self._look_at_wire(service_capture, replica)
         return judge(Observations(options, started_ns, report, timed_out, self.fault_record, replica.log, wire,
-                                  first_after_ns, self._notes, replica_view))
+                                  first_after_ns, self._notes, replica_view, churn))
 
     def _harm_the_mirror(self, folder: Path) -> None:
         faults = self._options.mirror_faults
@@ -172,6 +190,22 @@ class FailoverRun:
             impair = Program(f"impair{i}", self._topology.switch, words, folder)
             self._programs.append(impair)
             impair.wait_for_line("ready", _IMPAIR_READY_S)
+
+    def _start_churn(self, folder: Path) -> None:
+        options = self._options
+        words = ["/usr/bin/python3", str(Path(__file__).with_name("churn.py")), options.service_address,
+                 str(options.port), str(options.churn)]
+        self._churn = Program("churn", self._topology.client, words, folder)
+        self._programs.append(self._churn)
+        self._churn.wait_for_line("ready", _CHURN_READY_S)
+
+    def _end_churn(self) -> dict[str, Any] | None:
+        if self._churn is None:
+            return None
+        if not self._churn.stop():
+            raise RunFailed("the connections that come and go did not end")
+        report: dict[str, Any] = json.loads(self._churn.tail()[-1])
+        return report
 
     def _note(self, at_ns: int, what: str) -> None:
         self._notes.append((at_ns, what))
@@ -199,12 +233,17 @@ class FailoverRun:
         """Looks on until the client ends, and strikes when it is time. Returns whether the client had to be killed."""
         strikes = self._options.fault is not FaultKind.NONE
         strike_ns = started_ns + int(self._options.kill_after_s * clock.NS_PER_S)
+        sequel = self._options.fault.has_sequel
+        sequel_ns = strike_ns + int(RETURN_AFTER_S * clock.NS_PER_S)
         give_up_ns = started_ns + int(client.timeout_s * clock.NS_PER_S)
         while client.program.exit_status is None:
             now = clock.monotonic_ns()
             if strikes and now >= strike_ns:
                 self._strike(client, fault, replica)
                 strikes = False
+            if sequel and self.fault_record and now >= sequel_ns:
+                fault.go_on(self.fault_record)
+                sequel = False
             if now >= give_up_ns:
                 client.program.kill()
                 return True

@@ -54,8 +54,15 @@ class NamespaceLinks:
 
     def take_down(self, interface: str) -> tuple[int, int]:
         """Takes one link down. Returns CLOCK_MONOTONIC just before the request and after its acknowledgement."""
+        return self._set(interface, 0)
+
+    def bring_up(self, interface: str) -> tuple[int, int]:
+        """Brings one link up. Returns the same."""
+        return self._set(interface, _IFF_UP)
+
+    def _set(self, interface: str, flags: int) -> tuple[int, int]:
         self._sequence += 1
-        body = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, self._index[interface], 0, _IFF_UP)
+        body = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, self._index[interface], flags, _IFF_UP)
         header = _HEADER.pack(_HEADER.size + len(body), _RTM_NEWLINK, _NLM_F_REQUEST | _NLM_F_ACK,
                               self._sequence, 0)
         before = clock.monotonic_ns()
@@ -65,7 +72,7 @@ class NamespaceLinks:
         _, kind, _, sequence, _ = _HEADER.unpack_from(answer)
         (code,) = struct.unpack_from("=i", answer, _HEADER.size)
         if kind != _NLMSG_ERROR or sequence != self._sequence or code != 0:
-            raise EnvironmentProblem(f"cannot take {interface} down: {os.strerror(-code)}")
+            raise EnvironmentProblem(f"cannot take {interface} {'up' if flags else 'down'}: {os.strerror(-code)}")
         return before, after
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
-from .fault import FaultKind
+from .fault_kind import FaultKind
 from .topology import SERVICE_ADDRESSES, Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +55,9 @@ class FailoverOptions:
     heartbeat_misses: int = 3
     cores: int = 1
     repair: bool = False
+    guard: bool = False
+    fence: bool = False
+    churn: float = 0.0
     ip: str = "4"
     json_file: Path | None = None
     pcap_dir: Path | None = None
@@ -68,6 +71,10 @@ class FailoverOptions:
     def service_endpoint(self) -> str:
         host = self.service_address if self.ip == "4" else f"[{self.service_address}]"
         return f"{host}:{self.port}"
+
+    @property
+    def hands_over(self) -> bool:
+        return self.fault is FaultKind.SHUTDOWN
 
     @property
     def over_datagrams(self) -> bool:
@@ -131,13 +138,22 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
                         help="IP version of the service (default: %(default)s)")
     client.add_argument("--rate", type=float, default=defaults.rate, metavar="N",
                         help="messages/s per client, one outstanding; 0: open and idle (default: %(default)g)")
+    client.add_argument("--churn", type=float, default=0.0, metavar="N",
+                        help="connections/s that are opened, used once and closed meanwhile (default: %(default)g)")
     fault = parser.add_argument_group("fault")
     fault.add_argument("--kill-after", type=float, default=defaults.kill_after_s, metavar="S",
                        help="the fault strikes this long after the client's start (default: %(default)g)")
     fault.add_argument("--fault", choices=[kind.value for kind in FaultKind], default=defaults.fault.value,
                        help="power: links down, everything killed, namespace deleted; link: service port only; "
-                            "heartbeat-cut, one-link-cut, mirror-cut: only what the replica hears by; "
-                            "none: control run (default: %(default)s)")
+                            "freeze: server and agent stopped, with a fence; process: the server is killed, with the "
+                            "guard; return: power, and a fresh primary comes back; return-link: link, and the port is "
+                            "back; switchover, shutdown: planned; heartbeat-cut, one-link-cut, mirror-cut: only "
+                            "what the replica hears by; stall: the replica does not run for a while; none: control run "
+                            "(default: %(default)s)")
+    fault.add_argument("--guard", action=argparse.BooleanOptionalAction,
+                       help="the agent guards the server's process (default: for the fault process)")
+    fault.add_argument("--fence", action=argparse.BooleanOptionalAction,
+                       help="the replica can cut the primary's switch port (default: for the fault freeze)")
     network = parser.add_argument_group("network")
     network.add_argument("--mirror", choices=[mirror.value for mirror in Mirror], default=defaults.mirror.value,
                          help="the switch port that is copied to the tap; both: each to a tap of its own "
@@ -182,6 +198,9 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
     if arguments.app in _DATAGRAM_APPLICATIONS:
         _check_range(f"--message-bytes of {arguments.app}", arguments.message_bytes, *_DATAGRAM_BYTES)
     _check_range("--rate", arguments.rate, 0, 1_000_000)
+    _check_range("--churn", arguments.churn, 0, 10_000)
+    if arguments.churn and arguments.app not in (None, "echo"):
+        raise UsageError("--churn needs --app echo")
     _check_range("--kill-after", arguments.kill_after, 0, 86_400)
     _check_range("--cores", arguments.cores, 1, _MAX_CORES)
     _check_range("--heartbeat-interval-ms", arguments.heartbeat_interval_ms, 1, 3_600_000)
@@ -217,6 +236,9 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         heartbeat_misses=arguments.heartbeat_misses,
         cores=arguments.cores,
         repair=arguments.repair,
+        guard=fault is FaultKind.PROCESS if arguments.guard is None else arguments.guard,
+        fence=fault is FaultKind.FREEZE if arguments.fence is None else arguments.fence,
+        churn=arguments.churn,
         ip=arguments.ip,
         json_file=arguments.json,
         pcap_dir=arguments.pcap,

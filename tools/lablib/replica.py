@@ -17,6 +17,7 @@ from .topology import (HEARTBEAT_LINKS, HEARTBEAT_PORT, PRIMARY_MAC, REPLICA_MAC
 _READY_TIMEOUT_S = 30.0
 _STATUS_TIMEOUT_S = 5.0
 _POLL_S = 0.02
+_SHORTEST_HANG_MS = 100
 
 
 def _dpdk_port(number: int, interface: str, frames: int) -> str:
@@ -42,18 +43,31 @@ def _heartbeat_key(folder: Path) -> list[str]:
 class Primary:
     """The kernel-socket twin of the application, and the agent beside it."""
 
-    def __init__(self, options: FailoverOptions, tools: Tools, topology: Topology, folder: Path) -> None:
-        self.server = Program("twin", topology.primary, [
-            tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app],
-            folder)
+    def __init__(self, options: FailoverOptions, tools: Tools, topology: Topology, folder: Path, *,
+                 returns: bool = False) -> None:
+        """`returns`: it comes back after a takeover, and must not speak."""
+        server = [tools.path("understudy-twin"), "--listen", options.service_endpoint, "--app", options.app]
+        again = "-again" if returns else ""
+        self.server = Program(f"twin{again}", topology.primary, server, folder)
         words = [tools.path("understudy-agent"), "--announce", f"lan0={options.service_address}",
                  "--event-log", str(folder / "agent.jsonl"), *_heartbeat_timing(options),
+                 "--service", f"lan0={options.service_endpoint}",
                  *_heartbeat_key(folder)]
+        if options.guard:
+            self.server.wait_for_line("ready", _READY_TIMEOUT_S)
+            words += ["--guard", str(self.server.pid)]
+        if options.hands_over:
+            words += ["--on-stop", "switchover"]
+        if returns:
+            words += ["--hold-at-start-ms", "60000"]
         if options.repair:
             words += ["--repair", f"lan0={options.service_endpoint}"]
         for link in HEARTBEAT_LINKS:
             words += ["--heartbeat", f"{link.primary}:{HEARTBEAT_PORT},{link.replica}:{HEARTBEAT_PORT}"]
-        self.agent = Program("agent", topology.primary, words, folder)
+        self.agent = Program(f"agent{again}", topology.primary, words, folder)
+        # Rules of its own before its link is there: nothing of it is heard.
+        if returns:
+            self.agent.wait_for_line("silenced", _READY_TIMEOUT_S)
 
     @property
     def programs(self) -> list[Program]:
@@ -80,6 +94,9 @@ class Replica:
                  "--event-log", str(self.log.path),
                  *_heartbeat_timing(options),
                  *_heartbeat_key(folder)]
+        if options.fence:
+            hang_ms = max(_SHORTEST_HANG_MS, options.heartbeat_interval_ms * options.heartbeat_misses)
+            words += ["--fence-command", topology.fence_command, "--service-hang-ms", str(hang_ms)]
         for i in range(len(options.mirror.ports)):
             words += ["--tap", _dpdk_port(2 * i, f"tap{i}", 8192)]
         if options.repair:
@@ -117,6 +134,11 @@ class Replica:
             return json.loads(done.stdout) if done.returncode == 0 else None
         except (subprocess.TimeoutExpired, ValueError):
             return None
+
+    def command(self, *words: str) -> subprocess.Popen[str]:
+        """`understudy WORDS`, without waiting for its end."""
+        return subprocess.Popen([self._cli, "--control", str(self._control), *words], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, text=True)
 
     def _all_links_alive(self) -> bool:
         links = (self.ask("status") or {}).get("links", [])

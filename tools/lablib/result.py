@@ -6,7 +6,8 @@ from typing import Any
 from .client import ClientReport
 from .clock import NS_PER_MS
 from .event_log import Event, EventLog
-from .fault import FaultKind, FaultRecord
+from .fault import FaultRecord
+from .fault_kind import FaultKind
 from .options import FailoverOptions, version
 from .wire import WireReport
 
@@ -20,6 +21,15 @@ _REPLICA_EVENTS = {
     "promoted": "connections promoted",
     "announced": "announced by gratuitous ARP",
     "master": "the replica is master",
+    "agent": "the agent says",
+    "fencing": "the fence command runs",
+    "fenced": "the fence confirmed",
+    "fence_failed": "the fence failed",
+    "switchover": "switchover: the agent is asked to silence the service",
+    "switchover_undone": "the switchover is undone",
+    "muted": "muted: the primary serves after all",
+    "primary_speaks": "the primary speaks although the replica serves",
+    "address_conflict": "another host claims the service address",
     "takeover_failed": "the takeover failed",
 }
 
@@ -54,6 +64,7 @@ class Observations:
     wire_first_after_ns: int | None
     notes: list[tuple[int, str]]
     replica_view: dict[str, Any]
+    churn: dict[str, Any] | None = None
 
 
 @dataclass
@@ -122,6 +133,9 @@ class Result:
                 "mirror_faults_per_million": vars(self.options.mirror_faults),
                 "heartbeat_interval_ms": self.options.heartbeat_interval_ms,
                 "heartbeat_misses": self.options.heartbeat_misses,
+                "guard": self.options.guard,
+                "fence": self.options.fence,
+                "churn": self.options.churn,
             },
         }
 
@@ -203,9 +217,9 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
         early_ms = (seen.fault.began_ns - decision.monotonic_ns) / NS_PER_MS
         return f"the replica took over {early_ms:.0f} ms before the fault, from a primary that served"
     if not control_run and (decision is None or seen.replica_log.first("master") is None):
-        if seen.options.fault is FaultKind.LINK:
-            return ("the replica did not take over: heartbeats go on while only the service link is cut, and a "
-                    "verdict needs the agent's word that its service port has no carrier, which is not there yet")
+        if seen.options.fault is FaultKind.FREEZE and (seen.options.rate == 0 or not seen.options.fence):
+            return ("the replica did not take over: a kernel that answers is no proof of death without requests that "
+                    "go unanswered, and a fence")
         return "the replica did not take over"
     if seen.client_timed_out:
         return "the client did not end in time and was killed"
@@ -219,6 +233,9 @@ def _what_went_wrong(seen: Observations, result: Result, decision: Event | None)
         return "no connection was open at the failure"
     if seen.options.mirror_faults.any and decision is not None:
         return _what_coverage_got_wrong(seen, counts, decision)
+    if seen.churn and seen.churn["failed"]:
+        return (f"{seen.churn['failed']} of {seen.churn['failed'] + seen.churn['answered']} connections that came and "
+                f"went failed: {'; '.join(seen.churn['reasons'])}")
     if counts.reset or counts.stalled or counts.survived != counts.open_at_failure:
         return (f"of {counts.open_at_failure} connections {counts.survived} survived, {counts.reset} were reset, "
                 f"{counts.stalled} stalled")
@@ -261,7 +278,9 @@ def describe(event: Event) -> str:
     details = [f"{key} {event.fields[key]}" for key in ("open", "covered", "promoted", "reset", "half_open", "datagrams",
                                                           "frames")
                if key in event.fields]
-    if event.name in ("suspect", "silent") and event.fields.get("evidence"):
+    if event.name == "agent":
+        details.append(str(event.fields.get("says")))
+    if event.name in ("suspect", "silent", "muted") and event.fields.get("evidence"):
         details.append(str(event.fields["evidence"]))
     return f"{text} ({', '.join(details)})" if details else text
 

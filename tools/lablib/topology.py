@@ -198,13 +198,37 @@ class Topology:
             # No kernel says a word of IPv6 unasked: the wire of the service LAN shows the run and nothing else.
             self._sysctl(namespace, "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
         self._plug_in_switch()
-        if self.ip == "6":
-            for namespace in (self.client, self.primary):
-                lan = "net.ipv6.conf.lan0"
-                self._sysctl(namespace, f"{lan}.disable_ipv6=0", f"{lan}.accept_ra=0", f"{lan}.accept_dad=0",
-                             f"{lan}.router_solicitations=0")
+        for namespace in (self.client, self.primary):
+            self._allow_ipv6(namespace)
         self._address_hosts()
         self._mirror_port()
+
+    def rebuild_primary(self) -> None:
+        """A primary's host that was removed is there again, its service link still down."""
+        # The kernel takes a removed namespace apart in its own time.
+        leftovers = [(self.switch, "p0"), *((self.replica, link.interface) for link in HEARTBEAT_LINKS)]
+        for namespace, interface in leftovers:
+            run("ip", "-n", namespace, "link", "del", interface, check=False)
+        run("ip", "netns", "add", self.primary)
+        ip_batch(self.primary, ["link set lo up"])
+        self._sysctl(self.primary, *_TCP_SETTINGS, "net.ipv6.conf.default.disable_ipv6=1",
+                     "net.ipv6.conf.all.disable_ipv6=1")
+        ip_batch(self.switch, [f"link add p0 type veth peer name lan0 address {PRIMARY_MAC} netns {self.primary}",
+                               "link set p0 master br0", "link set p0 up"])
+        self._allow_ipv6(self.primary)
+        ip_batch(self.primary, self._heartbeat_links() + self._lan_address(SERVICE_ADDRESSES)[:1])
+        ip_batch(self.replica, self._replica_heartbeat_addresses())
+        for port, monitor in zip(self.mirror.ports, self._copies(), strict=True):
+            if port == "p0":
+                self._copy(port, monitor)
+
+    def plug_in_primary(self) -> None:
+        ip_batch(self.primary, ["link set lan0 up"])
+
+    @property
+    def fence_command(self) -> str:
+        """Cuts the primary's switch port."""
+        return f"ip -n {self.switch} link set p0 down"
 
     def remove(self) -> None:
         for namespace in self.namespaces:
@@ -230,20 +254,34 @@ class Topology:
         lines += [f"link set {port} up" for port in ("br0", "c0", "p0", "r0", *self._monitors())]
         ip_batch(self.switch, lines)
 
-    def _address_hosts(self) -> None:
+    def _allow_ipv6(self, namespace: str) -> None:
+        if self.ip != "6":
+            return
+        lan = "net.ipv6.conf.lan0"
+        self._sysctl(namespace, f"{lan}.disable_ipv6=0", f"{lan}.accept_ra=0", f"{lan}.accept_dad=0",
+                     f"{lan}.router_solicitations=0")
+
+    def _heartbeat_links(self) -> list[str]:
         heartbeats = [f"link add {link.interface} type veth peer name {link.interface} netns {self.replica}"
                       for link in HEARTBEAT_LINKS]
         heartbeats += [f"addr add {link.primary}/24 dev {link.interface}" for link in HEARTBEAT_LINKS]
-        heartbeats += [f"link set {link.interface} up" for link in HEARTBEAT_LINKS]
-        ip_batch(self.primary, heartbeats + self._lan_address(SERVICE_ADDRESSES))
+        return heartbeats + [f"link set {link.interface} up" for link in HEARTBEAT_LINKS]
+
+    @staticmethod
+    def _replica_heartbeat_addresses() -> list[str]:
+        lines = []
+        for link in HEARTBEAT_LINKS:
+            lines += [f"addr add {link.replica}/24 dev {link.interface}", f"link set {link.interface} up"]
+        return lines
+
+    def _address_hosts(self) -> None:
+        ip_batch(self.primary, self._heartbeat_links() + self._lan_address(SERVICE_ADDRESSES))
         ip_batch(self.client, self._lan_address(CLIENT_ADDRESSES))
         # The replica's kernel owns no service address and stays silent: the stack is the only one to speak there.
         replica = ["link set lan0 arp off", "link set lan0 up"]
         for i in self._taps():
             replica += [f"link set tap{i} arp off", f"link set tap{i} promisc on", f"link set tap{i} up"]
-        for link in HEARTBEAT_LINKS:
-            replica += [f"addr add {link.replica}/24 dev {link.interface}", f"link set {link.interface} up"]
-        ip_batch(self.replica, replica)
+        ip_batch(self.replica, replica + self._replica_heartbeat_addresses())
 
     def _lan_address(self, addresses: dict[str, str]) -> list[str]:
         length, flags = (24, "") if self.ip == "4" else (64, " nodad")
@@ -252,15 +290,20 @@ class Topology:
     def _mirror_port(self) -> None:
         # Neither super-frames nor unfilled checksums leave the switch towards the replica, as on a real wire: its
         # ports see what the kernel's own receive path would have put right.
-        monitors = [f"x{i}" for i in self._taps()] if self.detour else self._monitors()
-        for port in {*self._monitors(), *monitors, "r0"}:
+        for port in {*self._monitors(), *self._copies(), "r0"}:
             self.exec_in_switch("ethtool", "-K", port, "tso", "off", "gso", "off", "tx", "off")
-        for port, monitor in zip(self.mirror.ports, monitors, strict=True):
-            self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
-            for direction in ("ingress", "egress"):
-                self.exec_in_switch(
-                    "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
-                    "action", "mirred", "egress", "mirror", "dev", monitor)
+        for port, monitor in zip(self.mirror.ports, self._copies(), strict=True):
+            self._copy(port, monitor)
+
+    def _copy(self, port: str, monitor: str) -> None:
+        self.exec_in_switch("tc", "qdisc", "add", "dev", port, "clsact")
+        for direction in ("ingress", "egress"):
+            self.exec_in_switch(
+                "tc", "filter", "add", "dev", port, direction, "protocol", "all", "u32", "match", "u32", "0", "0",
+                "action", "mirred", "egress", "mirror", "dev", monitor)
+
+    def _copies(self) -> list[str]:
+        return [f"x{i}" for i in self._taps()] if self.detour else self._monitors()
 
     def _taps(self) -> range:
         return range(len(self.mirror.ports))
