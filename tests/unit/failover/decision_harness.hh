@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "instant.hh"
+
 namespace understudy::failover {
 
 using std::chrono::milliseconds;
@@ -17,10 +19,6 @@ using Kind = Action::Kind;
 inline constexpr auto interval = milliseconds(10);
 inline constexpr auto deadline = milliseconds(30);
 inline constexpr auto confirm = milliseconds(1);
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 inline DecisionSettings lab_settings(std::size_t links = 1) {
     DecisionSettings settings;

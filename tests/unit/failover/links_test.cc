@@ -4,15 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include "instant.hh"
+
 namespace understudy::failover {
 namespace {
 
 using proto::v1::Heartbeat;
 using std::chrono::milliseconds;
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 Links make(std::uint64_t seed, std::size_t count = 1) {
     return Links({.links = count, .interval = milliseconds(10), .deadline = milliseconds(30)},

@@ -2,14 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "instant.hh"
+
 namespace understudy::failover {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 RepairRange range(std::uint32_t begin, std::uint32_t end) {
     RepairRange range;

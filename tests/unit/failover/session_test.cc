@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "instant.hh"
 #include "keys.hh"
 
 namespace understudy::failover {
@@ -9,10 +10,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 Session make(Role role, const KeyRing& keys, std::uint64_t seed = 0) {
     return Session({.links = 1, .interval = milliseconds(10), .deadline = milliseconds(30)}, role, keys,

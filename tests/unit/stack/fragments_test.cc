@@ -10,9 +10,6 @@ namespace {
 
 using namespace test;
 
-const Endpoint client6 = *parse_endpoint("[fd00:77::100]:40000");
-const Endpoint service6 = *parse_endpoint("[fd00:77::1]:7000");
-
 Settings both_families(Mode mode) {
     Settings settings = settings_for(mode);
     settings.services = {service_endpoint, service6};

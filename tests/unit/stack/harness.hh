@@ -22,6 +22,8 @@ inline const LinkAddress primary_link = *parse_link_address("02:00:00:00:00:01")
 inline const LinkAddress replica_link = *parse_link_address("02:00:00:00:00:02");
 inline const Endpoint client_endpoint = *parse_endpoint("10.77.0.100:40000");
 inline const Endpoint service_endpoint = *parse_endpoint("10.77.0.1:7000");
+inline const Endpoint client6 = *parse_endpoint("[fd00:77::100]:40000");
+inline const Endpoint service6 = *parse_endpoint("[fd00:77::1]:7000");
 
 inline std::span<const std::byte> as_bytes(std::string_view text) {
     return std::as_bytes(std::span(text.data(), text.size()));

@@ -12,9 +12,6 @@ namespace {
 using namespace test;
 using wire::Bytes;
 
-const Endpoint client6 = *parse_endpoint("[fd00:77::100]:40000");
-const Endpoint service6 = *parse_endpoint("[fd00:77::1]:7000");
-
 Settings settings6(Mode mode) {
     Settings settings = settings_for(mode);
     settings.services = {service6};

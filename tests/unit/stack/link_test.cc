@@ -15,7 +15,6 @@ using namespace test;
 using Frame = std::vector<std::byte>;
 
 const LinkAddress stranger_link = *parse_link_address("02:00:00:00:00:66");
-const Endpoint service6 = *parse_endpoint("[fd00:77::1]:7000");
 
 Frame arp_frame(wire::ArpOperation operation, const LinkAddress& link, const IpAddress& sender,
                 const IpAddress& target) {
