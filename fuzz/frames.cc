@@ -11,13 +11,18 @@ namespace {
 
 stack::Settings settings_for(std::uint8_t mode) {
     stack::Settings settings;
-    settings.services = {*stack::parse_endpoint("10.77.0.1:7000")};
+    settings.services = {*stack::parse_endpoint("10.77.0.1:7000"), *stack::parse_endpoint("[fd00::1]:7000")};
+    settings.udp_services = settings.services;
     settings.link_address = *stack::parse_link_address("02:00:00:00:00:02");
     settings.initial_mode = (mode & 1) != 0 ? stack::Mode::silent : stack::Mode::master;
     settings.max_connections = 8;
     settings.unknown_grace = (mode & 2) != 0 ? 0s : 1s;
     settings.shadow.accept_unfilled_checksums = (mode & 4) != 0;
     settings.shadow.cover_inferred = (mode & 8) != 0;
+    if ((mode & 16) != 0) settings.vlan = 5;
+    if ((mode & 32) != 0) settings.udp.taps = 2;
+    settings.udp.hold_datagrams = 8;
+    settings.udp.max_peers = 8;
     return settings;
 }
 

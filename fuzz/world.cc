@@ -190,6 +190,15 @@ void World::closed(ConnectionId id, stack::CloseReason) {
     peer_ended_ = true;
 }
 
+void World::datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) {
+    require(std::ranges::count(settings_.udp_services, service) == 1,
+            "a datagram is for one of our services");
+    require(bytes.size() <= UINT16_MAX, "a datagram fits its packet");
+    const std::size_t before = frames_.size();
+    (void)stack_.send_datagram(service, client, bytes, now_);
+    require(may_speak_ || frames_.size() == before, "while silent an answer is withheld");
+}
+
 void World::check() {
     require(stack_.connection_count() <= settings_.max_connections, "the table is bounded");
     require(stack_.mode() == (may_speak_ ? stack::Mode::master : stack::Mode::silent), "the mode is told");

@@ -59,6 +59,8 @@ class World final : private stack::FrameSink, private stack::ConnectionEvents, p
     void peer_closed(stack::ConnectionId id) override;
     void writable(stack::ConnectionId id) override;
     void closed(stack::ConnectionId id, stack::CloseReason reason) override;
+    // Answered with its own bytes.
+    void datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) override;
 
     void begin(stack::ConnectionId id);
     void check_sent(const SentTcp& sent);

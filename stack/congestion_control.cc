@@ -21,15 +21,15 @@ std::uint32_t CongestionControl::slow_start(CongestionState& state, std::uint32_
 
 void CongestionControl::grow(CongestionState& state, std::uint32_t every, std::uint32_t segments) {
     // What was counted under a larger window is worth one segment at most.
-    if (state.acked >= every) {
-        state.acked = 0;
+    every = std::min<std::uint32_t>(every, std::numeric_limits<std::uint16_t>::max());
+    std::uint32_t acked = state.acked;
+    if (acked >= every) {
+        acked = 0;
         ++state.cwnd;
     }
-    state.acked += segments;
-    if (state.acked >= every) {
-        state.cwnd += state.acked / every;
-        state.acked %= every;
-    }
+    acked += segments;
+    state.cwnd += acked / every;
+    state.acked = static_cast<std::uint16_t>(acked % every);
     state.cwnd = std::min(state.cwnd, largest_cwnd);
 }
 

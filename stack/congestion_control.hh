@@ -16,11 +16,13 @@ inline constexpr std::uint32_t infinite_ssthresh = std::numeric_limits<std::int3
 struct CongestionState {
     std::uint32_t cwnd = 0;
     std::uint32_t ssthresh = infinite_ssthresh;
-    std::uint32_t acked = 0;  // segments acknowledged since cwnd last grew, in congestion avoidance
+    std::uint16_t acked = 0;  // segments acknowledged since cwnd last grew, in congestion avoidance
 
     // CUBIC alone (RFC 9438 4.1.2).
+    std::uint16_t epoch_acked = 0;     // segments since W_est last grew, as far as it can count
     std::uint32_t epoch_start_ms = 0;  // 0: no epoch
-    std::uint32_t epoch_acked = 0;     // segments since W_est last grew
+    std::uint16_t updated_ms = 0;      // when `every` was computed, modulo 2^16
+    std::uint16_t every = 0;           // segments to be acknowledged for one more; 0: not computed
     float w_max = 0;
     float k_seconds = 0;
     float origin = 0;

@@ -3,6 +3,46 @@
 #include "stack/wire/tcp.hh"
 
 namespace understudy::stack {
+namespace {
+
+// Filled where it stays: a header written field by field and copied at once makes the processor wait.
+bool fill_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings, Counters& counters,
+             IpPacket& packet) {
+    packet.link = frame.link;
+    const wire::Bytes bytes = frame.payload;
+    const bool is_v6 = frame.link.type == wire::EtherType::ipv6;
+    switch (is_v6 ? wire::parse_ipv6(bytes, packet.header) : wire::parse_ipv4(bytes, packet.header)) {
+        case wire::IpError::malformed:
+            ++counters.drop_malformed_ip;
+            return false;
+        case wire::IpError::bad_checksum:
+            ++counters.drop_ip_checksum;
+            return false;
+        case wire::IpError::unfilled_checksum:
+            if (settings.accept_unfilled_checksums && source != Source::service) break;
+            ++counters.drop_unfilled_ip_checksum;
+            return false;
+        case wire::IpError::source_routed:
+            ++counters.drop_source_route;
+            return false;
+        case wire::IpError::unknown_option:
+            ++counters.drop_ip_option;
+            return false;
+        case wire::IpError::none:
+            break;
+    }
+    if (packet.header.total_length > bytes.size()) {
+        ++counters.drop_truncated;
+        return false;
+    }
+    // Of a fragment nobody can say it.
+    packet.transport_checked = frame.transport_checked && !packet.header.fragment;
+    packet.whole = bytes.first(packet.header.total_length);
+    packet.payload = packet.whole.subspan(packet.header.header_length);
+    return true;
+}
+
+}  // namespace
 
 std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& settings, Counters& counters) {
     const auto link = wire::parse_ethernet(frame.bytes);
@@ -32,38 +72,8 @@ std::optional<LinkFrame> read_link(const ReceivedFrame& frame, const Settings& s
 
 std::optional<IpPacket> read_ip(const LinkFrame& frame, Source source, const ShadowSettings& settings,
                                 Counters& counters) {
-    IpPacket packet;
-    packet.link = frame.link;
-    const wire::Bytes bytes = frame.payload;
-    const bool is_v6 = frame.link.type == wire::EtherType::ipv6;
-    switch (is_v6 ? wire::parse_ipv6(bytes, packet.header) : wire::parse_ipv4(bytes, packet.header)) {
-        case wire::IpError::malformed:
-            ++counters.drop_malformed_ip;
-            return std::nullopt;
-        case wire::IpError::bad_checksum:
-            ++counters.drop_ip_checksum;
-            return std::nullopt;
-        case wire::IpError::unfilled_checksum:
-            if (settings.accept_unfilled_checksums && source != Source::service) break;
-            ++counters.drop_unfilled_ip_checksum;
-            return std::nullopt;
-        case wire::IpError::source_routed:
-            ++counters.drop_source_route;
-            return std::nullopt;
-        case wire::IpError::unknown_option:
-            ++counters.drop_ip_option;
-            return std::nullopt;
-        case wire::IpError::none:
-            break;
-    }
-    if (packet.header.total_length > bytes.size()) {
-        ++counters.drop_truncated;
-        return std::nullopt;
-    }
-    // Of a fragment nobody can say it.
-    packet.transport_checked = frame.transport_checked && !packet.header.fragment;
-    packet.whole = bytes.first(packet.header.total_length);
-    packet.payload = packet.whole.subspan(packet.header.header_length);
+    std::optional<IpPacket> packet(std::in_place);
+    if (!fill_ip(frame, source, settings, counters, *packet)) packet.reset();
     return packet;
 }
 

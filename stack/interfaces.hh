@@ -103,6 +103,9 @@ class ConnectionEvents {
     // In-order bytes of the peer. Returns how many were taken; the rest stays queued until
     // Stack::resume_receive, and closes the window in master mode.
     virtual std::size_t received(ConnectionId id, std::span<const std::byte> bytes) = 0;
+    // The peer wants everything before the `end`th byte of its stream to be read with urgency (RFC
+    // 9293 3.8.5); those bytes come in line, and may have come. Each time that the end moves on.
+    virtual void urgent(ConnectionId /*id*/, std::uint64_t /*end*/) {}
     // The peer's FIN, after its last byte was taken.
     virtual void peer_closed(ConnectionId id) = 0;
     // There is room to send again after Stack::send took less than it was given.

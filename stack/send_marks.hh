@@ -14,6 +14,7 @@ enum class WriteEnd : std::uint8_t {
     burst,   // segments sent together end here
     push,    // and the receiver is asked to push (RFC 9293 3.9.1.2)
     record,  // no segment holds bytes from both sides, sent again or not (MSG_EOR)
+    urgent,  // everything before is urgent (RFC 9293 3.8.5, MSG_OOB), and is pushed
 };
 
 class SendMarks {

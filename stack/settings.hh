@@ -43,6 +43,7 @@ struct TcpSettings {
     std::uint32_t send_buffer_bytes = 1 << 20;   // most that waits for the peer
     std::uint32_t initial_window_segments = 10;  // RFC 6928
     CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+    bool hystart = true;               // CUBIC leaves slow start before its first loss (RFC 9438 4.10)
     bool loss_probes = true;           // RFC 8985 7
     bool forward_rto_recovery = true;  // RFC 5682
     bool restart_after_idle = true;    // RFC 5681 4.1
@@ -76,6 +77,8 @@ struct TcpSettings {
     SynCookies syn_cookies = SynCookies::automatic;
     Ecn ecn = Ecn::passive;
     std::uint32_t min_path_mtu = 552;       // IPv4: ICMP cannot ask for less
+    // So long after a report the path may have become wider (RFC 1191 6.3); 0: never.
+    Duration path_mtu_timeout = std::chrono::minutes(10);
     bool mtu_probing = false;               // RFC 4821: smaller segments where large ones vanish
     std::uint16_t base_mss = 1024;          // the first size tried then
     std::uint16_t ephemeral_first = 32768;  // ports of active opens that name none (RFC 6056)

@@ -24,6 +24,34 @@ void sample_rtt(Core& core, Connection& c, const Segment& segment, AckNews& news
     if (rtt) c.rtt.sample(*rtt, c.snd_una, c.snd_nxt, tcp);
 }
 
+// How long an acknowledgement may wait for the rest of a burst: a few of the largest, as fast as slow start
+// sends, a millisecond at most (as Linux).
+Duration burst_cushion(const Connection& c) {
+    constexpr Duration longest = std::chrono::milliseconds(1);
+    constexpr std::int64_t bytes = 4 * 65536;
+    const std::int64_t in_a_round_trip = 2 * std::int64_t{c.congestion.cwnd} * c.mss;
+    return std::min<Duration>(c.rtt.srtt() * bytes / in_a_round_trip, longest);
+}
+
+void watch_slow_start(Core& core, Connection& c, Recovery& r, const AckNews& news) {
+    const TcpSettings& tcp = core.settings.tcp;
+    if (!tcp.hystart || tcp.congestion != CongestionAlgorithm::cubic || !news.latest_rtt ||
+        news.resent_acked || c.congestion.cwnd >= c.congestion.ssthresh ||
+        c.congestion.cwnd < HyStart::least_window)
+        return;
+    const bool paced = c.resumption() != nullptr && c.resumption()->is_paced(core.now);
+    if (!r.hystart.on_ack({.rtt = *news.latest_rtt,
+                           .min_rtt = c.rtt.min_rtt(),
+                           .cushion = burst_cushion(c),
+                           .paced = paced,
+                           .una = c.snd_una,
+                           .nxt = c.snd_nxt,
+                           .now = core.now}))
+        return;
+    c.congestion.ssthresh = c.congestion.cwnd;
+    ++core.counters.tcp_slow_starts_ended;
+}
+
 // Takes what is acknowledged off the scoreboard.
 void take_acknowledged(Core& core, Connection& c, Recovery& r, AckNews& news) {
     while (!r.sent.empty() && r.sent.front().begin < c.snd_una) {
@@ -36,7 +64,8 @@ void take_acknowledged(Core& core, Connection& c, Recovery& r, AckNews& news) {
         if (segment.ever_resent) {
             news.resent_acked = true;
         } else if (!segment.sacked) {
-            if (!news.rtt) news.rtt = core.now - segment.sent_at;
+            news.latest_rtt = core.now - segment.sent_at;
+            if (!news.rtt) news.rtt = news.latest_rtt;
             if (news.known_sacked && segment.begin < *news.known_sacked) note_reordering(c, r, segment.begin);
             if (segment.end <= r.high_seq) news.original_delivered = true;
         }
@@ -104,6 +133,7 @@ void process(Core& core, Connection& c, const Segment& segment, Seq ack, bool ma
     if (news.advanced) take_acknowledged(core, c, *r, news);
     news.duplicate = may_be_duplicate && !news.advanced && !r->sent.empty();
     sample_rtt(core, c, segment, news);
+    watch_slow_start(core, c, *r, news);
     // A SACK for what was sent before the first segment's latest transmission does not prolong its time-out.
     news.set_timer = news.advanced || (news.sacked_rtt && core.now - *news.sacked_rtt > head_sent);
     widen_reordering_window(c, *r);

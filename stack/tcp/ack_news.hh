@@ -26,7 +26,8 @@ struct AckNews {
     std::uint32_t acked = 0;                         // segments, cumulatively
     std::uint32_t delivered = 0;                     // segments, for the first time
     std::optional<Seq> known_sacked = std::nullopt;  // the highest end that was reported before
-    std::optional<Duration> rtt = std::nullopt;
+    std::optional<Duration> rtt = std::nullopt;      // of the first segment acknowledged
+    std::optional<Duration> latest_rtt = std::nullopt;  // of the last
     std::optional<Duration> sacked_rtt = std::nullopt;
 };
 

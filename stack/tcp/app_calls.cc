@@ -55,6 +55,10 @@ std::size_t app_send(Core& core, Connection& c, wire::Bytes bytes, bool more, Wr
     else if (beyond_end)
         doom(core, c, primary_fin);
     advance_to_parked(core, c);
+    if (end == WriteEnd::urgent && written.taken == bytes.size()) {
+        c.rare().has_snd_up = true;
+        c.rare().snd_up = c.send_queue.app_nxt();
+    }
     if (end != WriteEnd::none && written.taken == bytes.size()) {
         if (c.marks() == nullptr) c.rare().marks = std::make_unique<SendMarks>();
         c.marks()->add(c.send_queue.app_nxt(), end);

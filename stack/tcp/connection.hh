@@ -137,6 +137,13 @@ struct RareState {
     std::uint32_t answered_invalid_at = 0;     // milliseconds: when an invalid segment last drew an ACK
     std::uint32_t retransmitted = 0;           // segments
     TickLength ts_tick = default_tick;
+    // RFC 9293 3.8.5: the ends of what is urgent, while has_* says that there is one.
+    bool has_snd_up = false;
+    bool has_rcv_up = false;
+    Seq snd_up;
+    Seq rcv_up;
+    std::uint16_t path_mss = 0;         // before the path was said to carry less; 0: it was not
+    std::uint32_t path_lowered_at = 0;  // seconds
     std::unique_ptr<SendMarks> marks;  // while what they mark waits to be sent
     std::unique_ptr<Resumption> resumption;
 };

@@ -159,7 +159,7 @@ wire::MutableBytes Core::begin_frame(const LinkAddress& destination, wire::Ether
     return frame.subspan(link_length);
 }
 
-wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader header,
+wire::MutableBytes Core::begin_packet(const LinkAddress& destination, wire::IpHeader& header,
                                       std::size_t length) {
     const std::size_t ip_length = wire::ip_header_length(header.source);
     LinkAddress to = destination;

@@ -117,7 +117,7 @@ class Core {
     // identification of `header` are filled in. Returns the payload, to be written before gate.commit();
     // empty when there is no buffer. `destination` zero: the next hop's, for which the frame may have to
     // wait.
-    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader header,
+    wire::MutableBytes begin_packet(const LinkAddress& destination, wire::IpHeader& header,
                                     std::size_t length);
     // The largest segment without options that the interface takes to such an address (RFC 6691).
     std::uint16_t interface_mss(const IpAddress& peer) const;
@@ -275,6 +275,8 @@ std::uint8_t mark_outgoing(Connection& c, bool new_data, std::uint8_t& flags);
 void on_path_mtu(Core& core, Connection& c, std::uint32_t mtu, Seq quoted);
 // The retransmission timer expired.
 void suspect_black_hole(Core& core, Connection& c);
+// RFC 1191 6.3: what a report said long ago may no longer hold. Before new data.
+void forget_old_path_mtu(Core& core, Connection& c);
 // Destination unreachable and time exceeded; `hard`: the protocol or port is (RFC 1122 4.2.3.9).
 void on_unreachable(Core& core, Connection& c, bool hard, Seq quoted);
 

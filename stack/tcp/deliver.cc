@@ -116,6 +116,16 @@ void note_filled_twice(Connection& c, Seq end) {
         note_duplicate(c, known->begin, known->end);
 }
 
+// RFC 9293 3.8.5 (MUST-32): the application hears of it before the bytes, and each time that it moves on.
+void note_urgent(Core& core, Connection& c, const Segment& segment) {
+    const Seq end = segment.seq() + segment.header.urgent;
+    if (end <= c.rcv_nxt || (c.rare().has_rcv_up && end <= c.rare().rcv_up)) return;
+    c.rare().has_rcv_up = true;
+    c.rare().rcv_up = end;
+    ++core.counters.tcp_urgent_received;
+    if (c.announced) core.events.urgent(c.id(), c.bytes_received + distance(c.rcv_nxt, end));
+}
+
 // The peer's FIN counts once all before it is here, and the handshake is complete. True when it was taken
 // now.
 bool take_fin(Core& core, Connection& c) {
@@ -166,6 +176,11 @@ bool take_payload(Core& core, Connection& c, const Segment& segment, Seq edge) {
         bytes = end > c.rcv_nxt ? bytes.subspan(distance(begin, c.rcv_nxt)) : wire::Bytes{};
         begin = c.rcv_nxt;
         if (bytes.empty() && !segment.payload.empty()) ++core.counters.tcp_duplicate_segments;
+    }
+    if (segment.has(wire::TcpFlags::urg)) {
+        const ConnectionId id = c.id();
+        note_urgent(core, c, segment);
+        if (core.table.find(id) == nullptr) return false;
     }
     if (!bytes.empty()) {
         const std::uint32_t count =

@@ -20,8 +20,9 @@ void send_bare(Core& core, const Endpoint& local, const Endpoint& remote, const 
                                          .header = header});
 }
 
-wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::uint8_t flags) {
-    wire::TcpHeader header;
+// Into a header that is fresh.
+void fill_header(const Core& core, const Connection& c, Seq seq, std::uint8_t flags,
+                 wire::TcpHeader& header) {
     header.source_port = c.key.local_port;
     header.destination_port = c.key.remote_port;
     header.seq = seq;
@@ -32,26 +33,43 @@ wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::
         header.options.tsval = tsval_now(core, c);
         header.options.tsecr = header.flags.has(TcpFlags::ack) ? c.ts_recent : 0;
     }
+}
+
+wire::TcpHeader header_for(const Core& core, const Connection& c, Seq seq, std::uint8_t flags) {
+    wire::TcpHeader header;
+    fill_header(core, c, seq, flags, header);
     return header;
+}
+
+// RFC 9293 3.8.5: the pointer leads to the byte behind what is urgent (MUST-62).
+void mark_urgent(Connection& c, wire::TcpHeader& header) {
+    constexpr std::uint32_t farthest = 0xffff;
+    const Seq end = c.rare_state->snd_up;
+    if (c.snd_una >= end) c.rare_state->has_snd_up = false;
+    if (header.seq >= end) return;
+    header.flags.bits |= TcpFlags::urg;
+    header.urgent = static_cast<std::uint16_t>(std::min(distance(header.seq, end), farthest));
 }
 
 // Sends one segment of an established connection; it always carries an acknowledgement.
 bool send_segment(Core& core, Connection& c, Seq seq, std::uint32_t payload_length, std::uint8_t flags) {
     const std::uint8_t mark = mark_outgoing(c, payload_length != 0 && seq >= c.snd_max, flags);
-    wire::TcpHeader header = header_for(core, c, seq, flags | TcpFlags::ack);
+    Outgoing segment;
+    wire::TcpHeader& header = segment.header;
+    fill_header(core, c, seq, flags | TcpFlags::ack, header);
     header.window = select_window(c);
     if (c.sack && (c.out_of_order != nullptr || c.dsack_due) && payload_length == 0) {
         const std::size_t room = c.timestamps ? 3 : wire::max_sack_blocks;
         header.options.sack_count = fill_sack_blocks(c, std::span(header.options.sack).first(room));
     }
-    const Outgoing segment{.local = core.local_of(c),
-                           .remote = core.remote_of(c),
-                           .link = c.peer_link,
-                           .ttl = c.ttl,
-                           .traffic_class = static_cast<std::uint8_t>(traffic_class_of(core, c) | mark),
-                           .header = header,
-                           .queue = &c.send_queue,
-                           .payload_length = payload_length};
+    if (c.rare_state != nullptr && c.rare_state->has_snd_up) mark_urgent(c, header);
+    segment.local = core.local_of(c);
+    segment.remote = core.remote_of(c);
+    segment.link = c.peer_link;
+    segment.ttl = c.ttl;
+    segment.traffic_class = static_cast<std::uint8_t>(traffic_class_of(core, c) | mark);
+    segment.queue = &c.send_queue;
+    segment.payload_length = payload_length;
     if (!core.super_segment.send(core, segment)) return false;
     note_ack_sent(core, c);
     return true;
@@ -103,7 +121,7 @@ bool send_new(Core& core, Connection& c, std::uint32_t length, bool fin, bool pu
     // A retransmission asks to push where a write ended, not where a burst did.
     const WriteEnd mark = c.marks() != nullptr ? c.marks()->at(c.snd_nxt + length) : WriteEnd::none;
     const bool ends_write = (c.snd_nxt + length == c.send_queue.end() && !c.more_coming) ||
-                            mark == WriteEnd::push || mark == WriteEnd::record;
+                            mark == WriteEnd::push || mark == WriteEnd::record || mark == WriteEnd::urgent;
     if (!send_data(core, c, c.snd_nxt, length, fin, push || ends_write)) return false;
     if (r.sent.empty()) {
         c.progress_at = core.now;
@@ -180,9 +198,12 @@ std::uint32_t burst_segments(const Core& core, const Connection& c) {
 }
 
 void send_allowed(Core& core, Connection& c) {
-    if (!next_segment(c).nothing()) restart_after_idle(core, c);
-    std::uint32_t run = 0;
-    const std::uint32_t longest_run = burst_segments(core, c);
+    forget_old_path_mtu(core, c);
+    std::uint32_t run = 0, longest_run = 0;
+    if (!next_segment(c).nothing()) {
+        restart_after_idle(core, c);
+        longest_run = burst_segments(core, c);
+    }
     bool sent_any = false, limited = false;
     const SuperSegment::Collect collect(core);
     while (true) {

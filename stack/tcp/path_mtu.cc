@@ -2,6 +2,7 @@
 // else ICMP says of a connection.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "stack/tcp/core.hh"
 
@@ -48,12 +49,22 @@ void on_path_mtu(Core& core, Connection& c, std::uint32_t mtu, Seq quoted) {
     const std::uint32_t room = std::max(mtu, least) - headers(c);
     if (room >= c.mss) return;
     ++core.counters.path_mtu_lowered;
+    if (c.rare().path_mss == 0) c.rare().path_mss = c.mss;
+    c.rare().path_lowered_at = seconds(core.now);
     const auto mss = static_cast<std::uint16_t>(std::max<std::uint32_t>(room, least_send_mss));
     if (c.is_silent() || !c.is_synchronized()) {
         c.mss = mss;  // what is sent later
         return;
     }
     shrink(core, c, mss);
+}
+
+void forget_old_path_mtu(Core& core, Connection& c) {
+    const Duration patience = core.settings.tcp.path_mtu_timeout;
+    if (c.rare_state == nullptr || c.rare_state->path_mss == 0 || patience == Duration::zero()) return;
+    if (std::chrono::seconds(seconds(core.now) - c.rare_state->path_lowered_at) < patience) return;
+    c.mss = std::exchange(c.rare_state->path_mss, std::uint16_t{0});
+    ++core.counters.path_mtu_raised;
 }
 
 void suspect_black_hole(Core& core, Connection& c) {

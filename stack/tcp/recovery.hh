@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "stack/hystart.hh"
 #include "stack/seq.hh"
 #include "stack/snapshot.hh"
 #include "stack/tcp/sent_segments.hh"
@@ -52,6 +53,8 @@ struct Recovery {
     Seq probe_end;
 
     bool frto = false;
+
+    HyStart hystart;
 
     std::uint32_t sacked() const { return sent.sacked() + reno_sacked; }
     // The pipe of RFC 6675, in segments.

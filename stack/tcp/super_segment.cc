@@ -16,6 +16,7 @@ bool have_equal_headers(const wire::TcpHeader& a, const wire::TcpHeader& b) {
     return a.ack == b.ack && a.window == b.window && ((a.flags.bits ^ b.flags.bits) & ~ending) == 0 &&
            a.options.timestamps_present == b.options.timestamps_present &&
            a.options.tsval == b.options.tsval && a.options.tsecr == b.options.tsecr &&
+           !b.flags.has(TcpFlags::urg) &&  // each has a pointer of its own
            b.options.sack_count == 0;
 }
 
@@ -56,7 +57,6 @@ bool SuperSegment::send(Core& core, const Outgoing& segment) {
     if (segment.payload_length != 0) segment.queue->copy(segment.header.seq, bytes.subspan(tcp_length));
     ++core.counters.tcp_segments_sent;
     if (begins_here(core, segment)) {
-        ip.identification = static_cast<std::uint16_t>(core.next_ip_identification - 1);
         open_ = true;
         first_ = segment;
         ip_ = ip;

@@ -91,6 +91,7 @@ bool parse_tcp(Bytes segment, TcpHeader& header) {
     header.ack = Seq(load32(p + 8));
     header.flags.bits = load8(p + 13);
     header.window = load16(p + 14);
+    header.urgent = load16(p + 18);
     parse_options(segment.subspan(tcp_header_length, header.header_length - tcp_header_length),
                   header.options);
     return true;
@@ -123,7 +124,8 @@ void write_tcp(MutableBytes segment, const TcpHeader& header) {
     store8(p + 12, static_cast<std::uint8_t>(length / 4 << 4));
     store8(p + 13, header.flags.bits);
     store16(p + 14, header.window);
-    store32(p + 16, 0);
+    store16(p + 16, 0);
+    store16(p + 18, header.urgent);
     p += tcp_header_length;
     // As Linux lays them out, which every middlebox has seen: SACK-permitted stands where timestamps would
     // have NOPs.

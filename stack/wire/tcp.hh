@@ -50,6 +50,7 @@ struct TcpHeader {
     Seq ack;
     TcpFlags flags;
     std::uint16_t window = 0;  // as on the wire, not scaled
+    std::uint16_t urgent = 0;  // with URG: urgent bytes from seq on
     std::uint16_t header_length = tcp_header_length;
     TcpOptions options;
 };

@@ -232,13 +232,13 @@ ssize_t splice_bytes(int from, int to, std::size_t size, int flags) {
         is_ours(from) ? receive_message(from, message, flags) : ::read(from, buffer.data(), size);
     if (got <= 0) return got;
     vector.iov_len = static_cast<std::size_t>(got);
-    return is_ours(to) ? send_message(to, message, flags)
+    return is_ours(to) ? send_message(to, message, flags & ~stop_at_urgent)
                        : ::write(to, buffer.data(), static_cast<std::size_t>(got));
 }
 
 int do_splice(void*, int from, loff_t*, int to, loff_t*, std::size_t size, unsigned flags) {
     return static_cast<int>(
-        splice_bytes(from, to, size, (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0));
+        splice_bytes(from, to, size, stop_at_urgent | ((flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0)));
 }
 
 }  // namespace

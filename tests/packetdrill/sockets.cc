@@ -312,14 +312,16 @@ int Sockets::connect(int fd, const sockaddr* address, socklen_t length, Lock& lo
     return socket->error != 0 ? take_error(*socket) : -ECONNABORTED;
 }
 
-std::vector<std::byte> Sockets::take(Socket& socket, std::size_t wanted, bool peek) {
+std::vector<std::byte> Sockets::take(Socket& socket, std::size_t wanted, int flags, bool& met_urgent) {
     Socket::Reader reader;
     reader.wanted = wanted;
-    reader.peek = peek;
+    reader.peek = (flags & MSG_PEEK) != 0;
+    reader.stops_at_urgent = (flags & stop_at_urgent) != 0;
     if (!socket.id || wanted == 0) return {};
     socket.reader = &reader;
     world_.stack().resume_receive(*socket.id, world_.now());
     socket.reader = nullptr;
+    met_urgent = reader.met_urgent;
     return std::move(reader.bytes);
 }
 
@@ -335,8 +337,10 @@ ssize_t Sockets::receive(int fd, msghdr& message, int flags, Lock& lock) {
     const auto deadline = call_deadline(*socket, SO_RCVTIMEO);
     std::vector<std::byte> bytes;
     while (true) {
-        const auto more = take(*socket, wanted - bytes.size(), (flags & MSG_PEEK) != 0);
+        bool met_urgent = false;
+        const auto more = take(*socket, wanted - bytes.size(), flags, met_urgent);
         bytes.insert(bytes.end(), more.begin(), more.end());
+        if (met_urgent) break;
         world_.wake_ready(lock);
         if (bytes.size() >= std::min(enough, wanted)) break;
         if (!bytes.empty() && (socket->error != 0 || non_blocking)) break;
@@ -627,10 +631,28 @@ std::size_t Sockets::received(ConnectionId id, std::span<const std::byte> bytes)
         return 0;
     }
     Socket::Reader& reader = *socket->reader;
-    const std::size_t taken = std::min(bytes.size(), reader.wanted - reader.bytes.size());
-    reader.bytes.insert(reader.bytes.end(), bytes.begin(),
-                        bytes.begin() + static_cast<std::ptrdiff_t>(taken));
-    return reader.peek ? 0 : taken;
+    std::size_t passed = 0, most = bytes.size();
+    if (socket->urgent_byte && !socket->options.contains({SOL_SOCKET, SO_OOBINLINE})) {
+        const std::uint64_t at = socket->read_bytes, urgent = *socket->urgent_byte;
+        if (at == urgent) {
+            reader.met_urgent = reader.stops_at_urgent || !reader.bytes.empty();
+            if (reader.met_urgent) return 0;
+            passed = 1;
+        } else if (at < urgent) {
+            most = static_cast<std::size_t>(std::min<std::uint64_t>(most, urgent - at));
+        }
+    }
+    const auto readable = bytes.first(most).subspan(passed);
+    const auto taken = readable.first(std::min(readable.size(), reader.wanted - reader.bytes.size()));
+    reader.bytes.insert(reader.bytes.end(), taken.begin(), taken.end());
+    if (reader.peek) return 0;
+    socket->read_bytes += passed + taken.size();
+    return passed + taken.size();
+}
+
+void Sockets::urgent(ConnectionId id, std::uint64_t end) {
+    Socket* socket = find(id);
+    if (socket != nullptr && end != 0) socket->urgent_byte = end - 1;
 }
 
 void Sockets::peer_closed(ConnectionId id) {

@@ -58,6 +58,8 @@ struct Socket {
         std::vector<std::byte> bytes;
         std::size_t wanted = 0;
         bool peek = false;
+        bool stops_at_urgent = false;  // also where nothing was read before it
+        bool met_urgent = false;
     };
     Reader* reader = nullptr;
 
@@ -65,7 +67,13 @@ struct Socket {
     std::uint64_t input_edges = 0;
     std::uint64_t output_edges = 0;
     std::uint64_t seen_received = 0;  // bytes that input_edges knows of
+
+    std::uint64_t read_bytes = 0;
+    std::optional<std::uint64_t> urgent_byte;  // its offset in the input: reads pass over it, as Linux's do
 };
+
+// For Sockets::receive, beside those of recvmsg(2): as splice(2) reads.
+inline constexpr int stop_at_urgent = 1 << 30;
 
 class Sockets final : public stack::ConnectionEvents {
   public:
@@ -99,6 +107,7 @@ class Sockets final : public stack::ConnectionEvents {
                   const stack::Endpoint& service) override;
     void connected(stack::ConnectionId id) override;
     std::size_t received(stack::ConnectionId id, std::span<const std::byte> bytes) override;
+    void urgent(stack::ConnectionId id, std::uint64_t end) override;
     void peer_closed(stack::ConnectionId id) override;
     void writable(stack::ConnectionId id) override;
     void closed(stack::ConnectionId id, stack::CloseReason reason) override;
@@ -124,7 +133,7 @@ class Sockets final : public stack::ConnectionEvents {
     std::uint32_t unread(const Socket& socket) const;
     std::optional<Instant> call_deadline(const Socket& socket, int option) const;
     // Takes up to `wanted` bytes of the stack's queue.
-    std::vector<std::byte> take(Socket& socket, std::size_t wanted, bool peek);
+    std::vector<std::byte> take(Socket& socket, std::size_t wanted, int flags, bool& met_urgent);
     std::uint32_t poll_events(Socket& socket) const;
     // After whatever the stack did: counts the edges of input, and of room for writers.
     void tell_progress();

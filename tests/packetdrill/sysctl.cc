@@ -64,9 +64,11 @@ NamespaceSysctls::NamespaceSysctls() {
 }
 
 void NamespaceSysctls::add_changes(Sysctls& sysctls) const {
-    for (const auto& [name, value] : at_first_)
-        if (const auto now = namespace_value(name.c_str()); now != value)
+    for (const auto& [name, value] : at_first_) {
+        const auto now = namespace_value(name.c_str());
+        if (now != value || sysctls.number("namespace.net.ipv4." + name, 0) != 0)
             sysctls.set("net.ipv4." + name, now);
+    }
 }
 
 void Sysctls::set(std::string_view assignment) {

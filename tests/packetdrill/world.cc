@@ -19,6 +19,8 @@ using stack::LinkAddress;
 
 const LinkAddress own_link{{0x02, 0, 0, 0, 0, 0x02}};
 const LinkAddress peer_link{{0x02, 0, 0, 0, 0, 0x0c}};
+// An answer leaves after what it answers: packetdrill looks at the clock once more in between.
+constexpr Duration wire_delay = 2us;
 
 // packetdrill does not check the TCP checksums of what it sniffs: do it here.
 void check_checksum(std::span<const std::byte> packet) {
@@ -184,7 +186,7 @@ void World::commit() {
     if (!link || (link->type != stack::wire::EtherType::ipv4 && link->type != stack::wire::EtherType::ipv6))
         return;
     SentPacket packet;
-    packet.at = now_;
+    packet.at = now_ + wire_delay;
     packet.bytes.assign(pending_.begin() + stack::wire::ethernet_header_length, pending_.end());
     check_checksum(packet.bytes);
     sent_.push_back(std::move(packet));

@@ -121,6 +121,20 @@ std::string read_tcp(Bytes segment, Bytes ip, Packet& packet) {
     return judge_flags(packet);
 }
 
+std::string read_udp(Bytes datagram, Bytes ip, Packet& packet) {
+    if (datagram.size() < 8) return "UDP header that is cut";
+    if (word_at(datagram, 4) != datagram.size()) return "UDP length beside that of its packet";
+    if (word_at(datagram, 6) == 0) return "no UDP checksum";
+    const auto length = static_cast<std::uint32_t>(datagram.size());
+    if (!is_all_ones(add_words(datagram, add_words(ip.subspan(12, 8), 17 + length))))
+        return "wrong UDP checksum";
+    packet.kind = Packet::Kind::udp;
+    packet.source.port = word_at(datagram, 0);
+    packet.destination.port = word_at(datagram, 2);
+    packet.payload = datagram.subspan(8);
+    return {};
+}
+
 std::string read_ip(Bytes bytes, std::size_t mtu, Packet& packet) {
     if (bytes.size() < 20 || byte_at(bytes, 0) != 0x45) return "no plain IPv4 header";
     const std::size_t total = word_at(bytes, 2);
@@ -134,6 +148,7 @@ std::string read_ip(Bytes bytes, std::size_t mtu, Packet& packet) {
     if (byte_at(bytes, 8) == 0) return "IP TTL of 0";
     packet.source.address = stack::IpAddress::from_v4(long_at(bytes, 12));
     packet.destination.address = stack::IpAddress::from_v4(long_at(bytes, 16));
+    if (byte_at(bytes, 9) == 17) return read_udp(bytes.first(total).subspan(20), bytes, packet);
     if (byte_at(bytes, 9) != 6) return {};
     return read_tcp(bytes.first(total).subspan(20), bytes, packet);
 }
@@ -174,6 +189,9 @@ std::string to_string(const Packet& packet) {
                            stack::to_string(packet.arp_sender), stack::to_string(packet.arp_sender_link),
                            stack::to_string(packet.arp_target));
     if (packet.kind == Packet::Kind::other) return "other";
+    if (packet.kind == Packet::Kind::udp)
+        return fmt::format("{} > {} udp len {}", stack::to_string(packet.source),
+                           stack::to_string(packet.destination), packet.payload.size());
     return fmt::format("{} > {} [{}] seq {} ack {} win {} len {}{}", stack::to_string(packet.source),
                        stack::to_string(packet.destination), flag_letters(packet), packet.seq, packet.ack,
                        packet.window, packet.payload.size(),

@@ -16,7 +16,7 @@ namespace understudy::sim {
 using Frame = std::shared_ptr<const std::vector<std::byte>>;
 
 struct Packet {
-    enum class Kind : std::uint8_t { arp, tcp, other };
+    enum class Kind : std::uint8_t { arp, tcp, udp, other };
     static constexpr std::uint8_t fin = 1, syn = 2, rst = 4, psh = 8, ack_flag = 16;
 
     Kind kind = Kind::other;

@@ -5,19 +5,15 @@
 #include <algorithm>
 
 #include "shadow_app/registry.hh"
+#include "tests/sim/lan.hh"
 
 namespace understudy::sim {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t mtu = 1500;
-constexpr std::size_t heartbeat_links = 2;
 constexpr Duration reset_bound = 1s;     // several round trips of any profile
 constexpr Duration settle_bound = 300s;  // by then nobody may remember a connection
-constexpr stack::LinkAddress primary_link{{2, 0, 0, 0, 0, 1}};
-constexpr stack::LinkAddress replica_link{{2, 0, 0, 0, 0, 2}};
-const stack::Endpoint service{stack::IpAddress::from_v4(0x0a4d0001), 7000};
 
 stack::LinkAddress client_link(std::size_t host) {
     return {{2, 0, 0, 0, 1, static_cast<std::uint8_t>(host)}};
@@ -39,7 +35,7 @@ World::World(const Scenario& scenario, std::uint64_t seed, std::ostream* trace)
     : scenario_(scenario),
       random_(seed),
       trace_(queue_, trace),
-      form_([this](auto& oracle, auto& what) { accuse(oracle, what); }, mtu),
+      form_([this](auto& oracle, auto& what) { accuse(oracle, what); }, lan_mtu),
       silence_([this](auto& oracle, auto& what) { accuse(oracle, what); }),
       reset_([this](auto& oracle, auto& what) { accuse(oracle, what); },
              [this](const stack::Endpoint& client) { return is_live(client); }),
@@ -93,7 +89,7 @@ stack::Settings World::server_settings(const stack::TcpSettings& tcp, stack::Lin
     settings.services = {service};
     settings.link_address = link;
     settings.initial_mode = mode;
-    settings.mtu = mtu;
+    settings.mtu = lan_mtu;
     settings.max_connections = 1024;
     settings.tcp = tcp;
     return settings;

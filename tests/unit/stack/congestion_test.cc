@@ -3,6 +3,7 @@
 
 #include "stack/congestion_control.hh"
 #include "stack/cubic.hh"
+#include "stack/hystart.hh"
 #include "stack/new_reno.hh"
 #include "stack/rtt.hh"
 
@@ -137,7 +138,87 @@ TEST(Cubic, IsNoSlowerThanReno) {  // RFC 9438 4.3
     Instant now(1s);
     for (int round = 0; round < 40; ++round, now += 1ms)
         cubic.on_ack(state, {.segments = state.cwnd, .min_rtt = 1ms, .now = now});
-    EXPECT_NEAR(state.cwnd, after_loss + 40 * 0.53, 2);
+    EXPECT_NEAR(state.cwnd, after_loss + 40 * 0.53, 3) << "but for what the last 31 ms have brought";
+}
+
+TEST(Cubic, GrowsByWholeSegmentsOfTheEstimate) {  // RFC 9438 4.3
+    const Cubic cubic;
+    CongestionState state{.cwnd = 7, .ssthresh = 7, .w_max = 7};
+    Instant now(1s);
+    int acknowledgements = 0;
+    for (; state.cwnd == 7; ++acknowledgements, now += 40ms)
+        cubic.on_ack(state, {.segments = 1, .min_rtt = 1ms, .now = now});
+    EXPECT_EQ(acknowledgements, 14) << "W_est grows by 0.53 segments in each window of seven";
+}
+
+TEST(Cubic, LooksAtTheCurveOnceInThirtyOneMilliseconds) {
+    const Cubic cubic;
+    CongestionState state{.cwnd = 7, .ssthresh = 7, .w_max = 7};
+    const Instant now(1s);
+    for (int i = 0; i < 20; ++i)
+        cubic.on_ack(state, {.segments = 1, .min_rtt = 1ms, .now = now});
+    EXPECT_EQ(state.cwnd, 7u);
+    cubic.on_ack(state, {.segments = 1, .min_rtt = 1ms, .now = now + 40ms});
+    EXPECT_EQ(state.cwnd, 8u) << "what was acknowledged meanwhile counts";
+}
+
+class HyStartTest : public testing::Test {
+  protected:
+    bool ack(Duration rtt, Duration later, bool paced = false) {
+        now_ += later;
+        una_ = una_ + 1000;
+        return hystart_.on_ack({.rtt = rtt,
+                                .min_rtt = 200ms,
+                                .cushion = 1ms,
+                                .paced = paced,
+                                .una = una_,
+                                .nxt = end_,
+                                .now = now_});
+    }
+    HyStart hystart_;
+    Seq una_{0}, end_{1'000'000};
+    Instant now_{1h};
+};
+
+TEST_F(HyStartTest, EndsWhenEveryRoundTripOfARoundIsLonger) {
+    for (int i = 0; i < 8; ++i)
+        EXPECT_FALSE(ack(240ms, 10ms)) << "too few to tell";
+    EXPECT_TRUE(ack(240ms, 10ms));
+}
+
+TEST_F(HyStartTest, OneShortRoundTripShowsThatNothingQueues) {
+    EXPECT_FALSE(ack(205ms, 10ms));
+    for (int i = 0; i < 20; ++i)
+        EXPECT_FALSE(ack(240ms, 10ms));
+}
+
+TEST_F(HyStartTest, AnUnbrokenTrainOfHalfTheRoundTripFillsThePath) {
+    for (int ms = 0; ms <= 100; ms += 2)
+        ASSERT_FALSE(ack(200ms, ms == 0 ? 0ms : 2ms)) << ms;
+    EXPECT_TRUE(ack(200ms, 2ms));
+}
+
+TEST_F(HyStartTest, APacedTrainMustBeTwiceAsLong) {
+    for (int ms = 0; ms <= 200; ms += 2)
+        ASSERT_FALSE(ack(200ms, ms == 0 ? 0ms : 2ms, true)) << ms;
+    EXPECT_TRUE(ack(200ms, 2ms, true));
+}
+
+TEST_F(HyStartTest, AGapEndsTheTrain) {
+    for (int ms = 0; ms < 50; ms += 2)
+        ASSERT_FALSE(ack(200ms, 2ms));
+    for (int ms = 0; ms < 200; ms += 3)
+        EXPECT_FALSE(ack(200ms, 3ms));
+}
+
+TEST_F(HyStartTest, ARoundTripBeginsAnew) {
+    for (int i = 0; i < 8; ++i)
+        EXPECT_FALSE(ack(240ms, 10ms));
+    una_ = end_;
+    end_ = end_ + 1'000'000;
+    for (int i = 0; i < 8; ++i)
+        EXPECT_FALSE(ack(240ms, 10ms));
+    EXPECT_TRUE(ack(240ms, 10ms));
 }
 
 TEST(Cubic, ASecondLossBelowTheFirstGivesWay) {  // RFC 9438 4.7

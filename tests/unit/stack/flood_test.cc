@@ -63,6 +63,7 @@ TEST_F(Flood, SynsFillNoMoreThanTheTable) {
     for (std::uint32_t i = 0; i < 20 * few_connections; ++i)
         host.inject(from_attacker(i, TcpFlags::syn, i));
     EXPECT_LE(host.stack.connection_count(), few_connections);
+    EXPECT_EQ(host.stack.counters().drop_table_full, 19u * few_connections + 1);
     expect_victim_served();
     host.pass(200s);
     EXPECT_EQ(host.stack.connection_count(), 1u) << "half-open connections are given up";
@@ -126,6 +127,7 @@ TEST_F(Flood, TinyWindowsHoldNoMoreThanTheSendBuffer) {
     const std::uint64_t before = host.stack.counters().tcp_segments_sent;
     host.pass(60s);
     EXPECT_LT(host.stack.counters().tcp_segments_sent - before, 100u) << "probes back off";
+    EXPECT_GT(host.stack.counters().tcp_window_probes, 0u);
     expect_victim_served();
 }
 
@@ -172,6 +174,8 @@ TEST_F(Flood, IcmpErrorsAboutForeignSegmentsChangeNothing) {
         const ReceivedFrame received{Source::service, frame, static_cast<std::uint32_t>(frame.size())};
         host.stack.receive(std::span(&received, 1), host.now);
     }
+    EXPECT_EQ(host.stack.counters().icmp_errors_received, 2000u);
+    EXPECT_EQ(host.stack.counters().drop_icmp_unproven, 2000u);
     EXPECT_EQ(host.snapshot().state, State::established);
     EXPECT_EQ(host.stack.connection_count(), 1u);
     host.wire.frames.clear();

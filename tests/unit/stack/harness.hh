@@ -131,6 +131,9 @@ class Recorder final : public ConnectionEvents {
         input.append(reinterpret_cast<const char*>(bytes.data()), taken);
         return taken;
     }
+    void urgent(ConnectionId, std::uint64_t end) override {
+        log.push_back("urgent to " + std::to_string(end));
+    }
     void peer_closed(ConnectionId) override { log.emplace_back("peer_closed"); }
     void writable(ConnectionId) override { log.emplace_back("writable"); }
     void closed(ConnectionId, CloseReason reason) override { log.emplace_back(to_string(reason)); }

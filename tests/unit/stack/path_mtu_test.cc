@@ -99,6 +99,23 @@ TEST_F(PathMtu, ReportsNeitherRaiseNorCutBelowTheLeast) {
     EXPECT_EQ(c.mss, 552 - 40);
 }
 
+TEST_F(PathMtu, AReportIsForgottenAfterTenMinutes) {
+    tcp::Connection& c = establish();
+    send(c, 1460);
+    report(c, 1000, c.snd_una);
+    inject(Seq(101), c.snd_nxt, TcpFlags::ack);
+    wire.frames.clear();
+    core.now += 9min;
+    send(c, 1460);
+    EXPECT_EQ(sent()->payload.size(), 960u);
+    inject(Seq(101), c.snd_nxt, TcpFlags::ack);
+    core.now += 2min;
+    wire.frames.clear();
+    send(c, 1460);
+    EXPECT_EQ(sent()->payload.size(), 1460u);
+    EXPECT_EQ(core.counters.path_mtu_raised, 1u);
+}
+
 TEST_F(PathMtu, ARouterWithoutANumberMeansTheNextPlateau) {
     tcp::Connection& c = establish();
     send(c, 100);

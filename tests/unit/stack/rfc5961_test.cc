@@ -287,6 +287,44 @@ TEST_F(Unlikely, UrgentDataIsDeliveredInLine) {
     EXPECT_EQ(host.events.input, "urgent");
 }
 
+Packet with_urgent(Packet packet, std::uint16_t pointer) {
+    packet.tcp.urgent = pointer;
+    return packet;
+}
+
+TEST_F(Unlikely, TheApplicationHearsHowFarUrgentDataReaches) {
+    establish();
+    host.events.log.clear();
+    constexpr std::uint8_t flags = TcpFlags::ack | TcpFlags::urg;
+    host.inject(with_urgent(from_client(0, 0, flags, "some"), 10));
+    host.inject(with_urgent(from_client(4, 0, flags, "of it"), 6));
+    EXPECT_THAT(host.events.log, ElementsAre("urgent to 10")) << "once, before all of it is here";
+    host.inject(with_urgent(from_client(9, 0, flags, "and more"), 8));
+    EXPECT_THAT(host.events.log, ElementsAre("urgent to 10", "urgent to 17"));
+    EXPECT_EQ(host.events.input, "someof itand more");
+    host.inject(with_urgent(from_client(4, 0, flags, "of it"), 6));
+    EXPECT_EQ(host.events.log.size(), 2u) << "a copy moves nothing";
+    EXPECT_EQ(host.stack.counters().tcp_urgent_received, 2u);
+}
+
+TEST_F(Unlikely, UrgentDataIsMarkedUpToItsEnd) {
+    establish();
+    host.sent();
+    host.stack.send(host.events.connection, as_bytes("quick"), host.now, false, WriteEnd::urgent);
+    const auto urgent = host.sent();
+    ASSERT_TRUE(urgent);
+    EXPECT_TRUE(urgent->has(TcpFlags::urg));
+    EXPECT_EQ(urgent->tcp.urgent, 5u) << "the byte behind it";
+    host.pass(2s);
+    const auto again = host.sent();
+    ASSERT_TRUE(again) << "sent again";
+    EXPECT_EQ(again->tcp.urgent, 5u);
+    host.inject(from_client(0, 5, TcpFlags::ack));
+    host.wire.frames.clear();
+    host.send("later");
+    EXPECT_FALSE(host.sent()->has(TcpFlags::urg));
+}
+
 TEST_F(Unlikely, AResetOfWhatSackReportedCounts) {
     establish();
     host.inject(from_client(5, 0, TcpFlags::ack, "later"));
