@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "tools/agent/guard.bpf.h"
+#include "tools/agent/guard_target.hh"
 // The programs as they were compiled: guard_object.
 #include "guard_object.inc"
 
@@ -25,6 +27,12 @@ namespace {
 
 constexpr __u32 tc_handle = 0x7573;
 constexpr __u32 tc_priority = 1;
+
+const stack::IpAddress any_v4 = *stack::parse_ip_address("0.0.0.0");
+const stack::IpAddress any_v6 = *stack::parse_ip_address("::");
+
+// The kernel's number of the first process namespace, whose process ids the BPF programs see.
+constexpr ino_t initial_process_namespace = 0xEFFFFFFC;
 
 [[noreturn]] void fail_to_guard(const std::string& what, int error) {
     const std::string why = error == EPERM ? "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
@@ -59,6 +67,7 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
     boost::asio::posix::stream_descriptor readable;
     std::vector<int> interfaces;
     guard_state* state = nullptr;
+    __u32 heard = 0;  // the number of the latest death
     OnDeath on_death;
 
     Impl(boost::asio::io_context& io, OnDeath callback) : readable(io), on_death(std::move(callback)) {}
@@ -66,7 +75,7 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
     ~Impl() {
         // The descriptor is the ring's.
         readable.release();
-        const bool shut = state != nullptr && std::atomic_ref(state->dead).load() != 0;
+        const bool shut = state != nullptr && std::atomic_ref(state->deaths).load() != state->opened;
         for (const int interface : interfaces) {
             LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface, .attach_point = BPF_TC_EGRESS);
             LIBBPF_OPTS(bpf_tc_opts, filter, .handle = tc_handle, .priority = tc_priority);
@@ -88,7 +97,14 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
     void attach(const std::vector<ServiceOnPort>& services) {
         for (const ServiceOnPort& service : services) {
             const __u32 one = 1;
-            bpf_map_update_elem(find_map(object.get(), "addresses"), service.endpoint.address.octets.data(), &one, BPF_ANY);
+            bpf_map_update_elem(find_map(object.get(), "addresses"), service.endpoint.address.octets.data(), &one,
+                                BPF_ANY);
+            for (const auto& octets : {service.endpoint.address.octets, any_v4.octets, any_v6.octets}) {
+                guard_endpoint endpoint{};
+                std::ranges::copy(octets, endpoint.octets);
+                endpoint.port = service.endpoint.port;
+                bpf_map_update_elem(find_map(object.get(), "endpoints"), &endpoint, &one, BPF_ANY);
+            }
             attach_to(service.interface);
         }
         for (const char* name : {"on_fork", "on_exit"}) {
@@ -118,8 +134,9 @@ struct Guard::Impl : std::enable_shared_from_this<Impl> {
             find_map(object.get(), "deaths"),
             [](void* self, void* data, std::size_t) {
                 const auto& death = *static_cast<const guard_death*>(data);
-                static_cast<Impl*>(self)->on_death(static_cast<pid_t>(death.process),
-                                                   static_cast<int>(death.exit_code));
+                auto& guard = *static_cast<Impl*>(self);
+                guard.heard = std::max(guard.heard, death.number);
+                guard.on_death(static_cast<pid_t>(death.process), static_cast<int>(death.exit_code));
                 return 0;
             },
             this, nullptr));
@@ -143,6 +160,9 @@ Guard::Guard(boost::asio::io_context& io, const std::vector<ServiceOnPort>& serv
     : impl_(std::make_shared<Impl>(io, std::move(on_death))) {
     // Its own words are many, and no operator's.
     libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
+    struct stat space{};
+    if (stat("/proc/self/ns/pid", &space) == 0 && space.st_ino != initial_process_namespace)
+        throw std::runtime_error("--guard: process ids mean something else here: run the agent outside of containers");
     impl_->load();
     impl_->attach(services);
     impl_->listen();
@@ -155,10 +175,15 @@ void Guard::watch(const std::set<pid_t>& processes, pid_t main) {
     for (const pid_t process : processes) {
         const auto key = static_cast<__u32>(process);
         const __u32 value = process == main ? guard_main : guard_member;
-        if (bpf_map_update_elem(members, &key, &value, BPF_NOEXIST) == 0)
+        if (bpf_map_update_elem(members, &key, &value, BPF_EXIST) != 0) {
+            // Before it can end as a member.
             std::atomic_ref(impl_->state->members).fetch_add(1);
-        else
-            bpf_map_update_elem(members, &key, &value, BPF_EXIST);
+            if (bpf_map_update_elem(members, &key, &value, BPF_NOEXIST) != 0)
+                std::atomic_ref(impl_->state->members).fetch_sub(1);
+        }
+        // One that had passed its end before is not reported any more.
+        if (!still_runs(process) && bpf_map_delete_elem(members, &key) == 0)
+            std::atomic_ref(impl_->state->members).fetch_sub(1);
     }
 }
 
@@ -167,7 +192,7 @@ std::size_t Guard::watched() const {
 }
 
 void Guard::open() {
-    std::atomic_ref(impl_->state->dead).store(0);
+    std::atomic_ref(impl_->state->opened).store(impl_->heard);
 }
 
 }  // namespace understudy::tools

@@ -30,10 +30,10 @@ class Guard {
     Guard& operator=(const Guard&) = delete;
 
     // Guards these processes, and all that they fork; with `main` (0: none) the service ends. Those that were guarded
-    // before stay so.
+    // before stay so. What has ended already is passed over.
     void watch(const std::set<pid_t>& processes, pid_t main);
     std::size_t watched() const;
-    // Lets frames out again.
+    // Lets frames out again, unless there was a death that `on_death` has not been called for yet.
     void open();
 
   private:

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <vector>
 
 #include "tools/common/program.hh"
@@ -44,16 +45,25 @@ std::string group_of_unit(const std::string& unit) {
     return group.substr(0, group.find('\n'));
 }
 
-pid_t parent_of(pid_t process) {
-    std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+// The field of a stat file (proc(5)), counted from the state, which is 0; 0: it is not there.
+unsigned long stat_field(const fs::path& path, int number) {
+    std::ifstream file(path);
     std::string stat;
     std::getline(file, stat);
-    // Behind the name, which may hold anything: state and parent.
+    // Behind the name, which may hold anything.
     const std::size_t end = stat.rfind(')');
-    if (end == std::string::npos || end + 4 > stat.size()) return 0;
-    pid_t parent = 0;
-    std::from_chars(stat.data() + end + 4, stat.data() + stat.size(), parent);
-    return parent;
+    if (end == std::string::npos) return 0;
+    std::istringstream fields(stat.substr(end + 1));
+    std::string field;
+    for (int i = 0; i <= number; ++i)
+        fields >> field;
+    unsigned long value = 0;
+    std::from_chars(field.data(), field.data() + field.size(), value);
+    return value;
+}
+
+pid_t parent_of(pid_t process) {
+    return static_cast<pid_t>(stat_field("/proc/" + std::to_string(process) + "/stat", 1));
 }
 
 std::set<pid_t> with_descendants(pid_t process) {
@@ -85,6 +95,16 @@ void read_group(const fs::path& group, std::set<pid_t>& into) {
 }
 
 }  // namespace
+
+bool still_runs(pid_t process) {
+    constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
+    std::error_code error;
+    const fs::directory_iterator threads("/proc/" + std::to_string(process) + "/task", error);
+    return std::any_of(begin(threads), end(threads), [](const fs::directory_entry& thread) {
+        const unsigned long flags = stat_field(thread.path() / "stat", 6);
+        return flags != 0 && (flags & exiting) == 0;
+    });
+}
 
 GuardTarget::GuardTarget(const std::string& text) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), process_);

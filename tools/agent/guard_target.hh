@@ -9,6 +9,9 @@
 
 namespace understudy::tools {
 
+// Whether one of its threads has not begun to end. A zombie does not run.
+bool still_runs(pid_t process);
+
 class GuardTarget {
   public:
     // A process id; a control group (a path below /sys/fs/cgroup, or as /proc/PID/cgroup writes it); or a unit

@@ -78,14 +78,11 @@ void ServiceKeeper::stop() {
 
 // Twice: what was started between the reading and the watching is found by the second.
 void ServiceKeeper::look_for_service() {
-    std::set<pid_t> processes;
-    for (int i = 0; i < 2; ++i) {
-        processes = target_->processes();
-        guard_->watch(processes, target_->main());
-    }
-    if (!processes.empty()) {
-        events_.add("guarded", {{"processes", processes.size()}});
-        spdlog::info("event=guarded processes={}", processes.size());
+    for (int i = 0; i < 2; ++i)
+        guard_->watch(target_->processes(), target_->main());
+    if (const std::size_t watched = guard_->watched(); watched > 0) {
+        events_.add("guarded", {{"processes", watched}});
+        spdlog::info("event=guarded processes={}", watched);
         machine_.service_lives(true);
         return;
     }
@@ -104,6 +101,8 @@ void ServiceKeeper::on_death(pid_t process, int wait_status) {
     apply();
     events_.add("service_dead", {{"process", process}, {"end", end_of(wait_status)}});
     spdlog::error("event=service_dead process={} end=\"{}\"", process, end_of(wait_status));
+    // Its number may soon be another's.
+    if (process == target_->main()) return;
     look_timer_.expires_after(look_interval);
     look_timer_.async_wait([this](const boost::system::error_code& error) {
         if (error || !running_) return;
