@@ -20,6 +20,9 @@ inline constexpr char channel_variable[] = "UNDERSTUDY_CHANNEL";    // path of t
 inline constexpr char services_variable[] = "UNDERSTUDY_SERVICES";  // "10.77.0.1:6379,[fd00::1]:6379"
 inline constexpr std::size_t max_services = 16;
 
+// Least SO_SNDBUF of the program's end. The kernel calls a socket writable while a quarter of it is in use, and the byte
+// that the daemon leaves unread (shadow_app/shim/service.hh) holds all of its buffer, which has up to 17 pages.
+inline constexpr int least_send_buffer = 212992;
 inline constexpr std::uint32_t magic = 0x55530001;
 inline constexpr std::size_t max_value_bytes = 256;  // of a socket option
 

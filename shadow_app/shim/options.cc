@@ -147,6 +147,7 @@ void read_option(const Message& question, const stack::ConnectionOptions& option
     if (question.level == IPPROTO_IP && question.name == IP_TOS) return write(answer, options.traffic_class);
     if (question.level == IPPROTO_IPV6 && question.name == IPV6_TCLASS)
         return write(answer, options.traffic_class);
+    if (question.level == SOL_SOCKET && question.name == SO_KEEPALIVE) return write(answer, options.keepalive);
     if (question.level != IPPROTO_TCP) {
         answer.error = ENOPROTOOPT;
         return;

@@ -194,6 +194,10 @@ void Service::accepted(Connection& connection) {
     pair->id = ++next_id_;
     pair->connection = &static_cast<StackConnection&>(connection);
     const std::uint8_t family = listener->family == AF_INET6 ? 6 : 4;
+    // The force is a privilege; without it the system's limit, which by default is as large, holds.
+    const int buffer = proto::shim::least_send_buffer;
+    if (::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer) != 0)
+        ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     if (!give_name(ends[0], {'d', family, to_shim(connection.client()), pair->id}) ||
         !give_name(ends[1], {'p', family, listener->local, pair->id}) || ::send(ends[1], "", 1, MSG_DONTWAIT) != 1 ||
         !watch(ends[0], pair->id) || !hand_over(*listener, *pair, std::move(program_end))) {

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LAB = Path(__file__).resolve().parents[2] / "tools" / "lab"
+HERE = Path(__file__).resolve().parent
+LAB = HERE.parents[1] / "tools" / "lab"
 SKIPPED = 77
 RUN_TIMEOUT_S = 60.0
 NAMESPACE = re.compile(r"us(\d+)x\d+-[CPRS]$")
@@ -170,6 +171,64 @@ def any_client() -> None:
     assert result["connections"] == {"open_at_failure": 1, "survived": 1, "reset": 0, "stalled": 0}
 
 
+def program(server: str, client: str, *words: str, connections: int) -> dict[str, Any]:
+    """Any server by the shim: its client checks every byte itself, across the fault."""
+    result = judge(["--server", server, "--port", "7777", "--client", client, "--kill-after", "4", "--duration", "30",
+                    "--heartbeat-interval-ms", "20", *words])
+    assert result["verdict"] == "survived", result["reason"]
+    assert result["client"]["exit"] == 0, result["client"]
+    assert result["connections"] == {"open_at_failure": connections, "survived": connections, "reset": 0,
+                                     "stalled": 0}, result["connections"]
+    return result
+
+
+def redis() -> None:
+    program("redis-server --port {port} --save '' --protected-mode no",
+            f"{HERE}/redis_client.py {{host}} {{port}} 7", connections=3)
+
+
+def asyncio_server() -> None:
+    program(f"/usr/bin/python3 {HERE}/asyncio_server.py {{host}} {{port}}",
+            f"{HERE}/request_client.py {{host}} {{port}} 7 10", connections=10)
+
+
+def threaded_server() -> None:
+    build = os.environ.get("UNDERSTUDY_BUILD", HERE.parents[1] / "build")
+    program(f"{build}/tests/lab/threaded-server {{host}} {{port}}",
+            f"{HERE}/request_client.py {{host}} {{port}} 7 10", connections=10)
+
+
+NGINX = """worker_processes 2;
+daemon off;
+pid nginx.pid;
+error_log stderr;
+events { worker_connections 256; }
+http {
+    access_log off;
+    sendfile on;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server { listen 10.77.0.1:7777; root FOLDER; }
+}
+"""
+
+
+def nginx() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "nginx.conf").write_text(NGINX.replace("FOLDER", folder), encoding="ascii")
+        os.chmod(folder, 0o755)
+        Path(folder, "small").write_bytes(bytes(range(256)) * 4)
+        # Not a multiple of anything, and no two blocks alike.
+        big = b"".join(b"%07d\n" % number for number in range(4_000_003))
+        Path(folder, "big").write_bytes(big)
+        # Their answers differ by the date.
+        program(f"/usr/sbin/nginx -p . -c {folder}/nginx.conf", f"{HERE}/nginx_client.py {{host}} {{port}} 7 {folder}",
+                "--align", connections=5)
+
+
 def failing_client() -> None:
     result = judge([*QUICK, "--client", "sleep 2; exit 3"], status=1)
     assert result["verdict"] == "failed"
@@ -292,6 +351,8 @@ def usage_errors() -> None:
         ["failover", "--path-rate", "100", "--path-delay", "40ms"],
         ["failover", "--port", "0"],
         ["failover", "--server", "cat", "--port", "1"],
+        ["failover", "--server", "no-such-program", "--client", "true"],
+        ["failover", "--align"],
         ["failover", "--duration", "1", "--kill-after", "2"],
         ["failover", "--json", "/nowhere/at/all.json"],
         ["failover", "--build-dir", "/nowhere"],
@@ -328,6 +389,10 @@ CASES: dict[str, Callable[[], None]] = {
     "one-link-cut": no_takeover("--fault", "one-link-cut", "--rate", "0"),
     "mirror-cut": no_takeover("--fault", "mirror-cut"),
     "any-client": any_client,
+    "redis": redis,
+    "nginx": nginx,
+    "asyncio-server": asyncio_server,
+    "threaded-server": threaded_server,
     "failing-client": failing_client,
     "stall": no_takeover("--duration", "4", "--fault", "stall"),
     "stall-idle": no_takeover("--duration", "4", "--fault", "stall", "--rate", "0"),

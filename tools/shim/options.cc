@@ -23,6 +23,7 @@ using proto::shim::SocketName;
 // local     the local socket does it: buffers, time-outs, what bind() asks
 // constant  read only; what it is follows from the kind of socket
 // ignored   has no effect that the program or its peer could see, as in the kernel under most conditions
+// SO_SNDBUF cannot be less than least_send_buffer, as the kernel's cannot be less than a bound of its own.
 // Anything else is refused with ENOPROTOOPT.
 enum class Class : std::uint8_t { stack, both, local, constant, ignored };
 
@@ -35,7 +36,7 @@ struct Option {
 };
 
 constexpr Option options[] = {
-    {SOL_SOCKET, SO_KEEPALIVE, Class::both, false, "options"},
+    {SOL_SOCKET, SO_KEEPALIVE, Class::stack, false, "options"},
     {SOL_SOCKET, SO_LINGER, Class::both, false, "linger"},
     {SOL_SOCKET, SO_REUSEADDR, Class::local, false, "options"},
     {SOL_SOCKET, SO_REUSEPORT, Class::local, false, "reuseport"},
@@ -155,6 +156,13 @@ int set_option(int descriptor, const SocketName& name, int level, int option, co
     if (known == nullptr || known->kind == Class::constant || is(*known, IPPROTO_TCP, TCP_INFO))
         return refuse(level, option);
     if (known->kind == Class::ignored) return 0;
+    int buffer = 0;
+    if (is(*known, SOL_SOCKET, SO_SNDBUF) && name.role == 'p' && value != nullptr && length >= sizeof buffer) {
+        std::memcpy(&buffer, value, sizeof buffer);
+        if (buffer < proto::shim::least_send_buffer) buffer = proto::shim::least_send_buffer;
+        value = &buffer;
+        length = sizeof buffer;
+    }
     if (known->kind != Class::stack && real().setsockopt(descriptor, level, option, value, length) != 0) return -1;
     if (known->kind == Class::local) return 0;
     if (value == nullptr || length < sizeof(int) || length > proto::shim::max_value_bytes) {

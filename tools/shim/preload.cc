@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -80,6 +81,14 @@ int become_listener(int descriptor, const sockaddr* address, socklen_t length, c
     return 0;
 }
 
+void inherit(int listener, int descriptor, int option) {
+    timeval value{};
+    socklen_t length = sizeof value;
+    if (real().getsockopt(listener, SOL_SOCKET, option, &value, &length) == 0 &&
+        (value.tv_sec != 0 || value.tv_usec != 0))
+        real().setsockopt(descriptor, SOL_SOCKET, option, &value, length);
+}
+
 int accept_from(int listener, sockaddr* address, socklen_t* length, int flags) {
     if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return fail(EINVAL);
     // The message must not be taken without room for its descriptor: the connection would be lost.
@@ -104,6 +113,8 @@ int accept_from(int listener, sockaddr* address, socklen_t* length, int flags) {
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(first), sizeof descriptor);
     if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
+    inherit(listener, descriptor, SO_RCVTIMEO);
+    inherit(listener, descriptor, SO_SNDTIMEO);
     to_sockaddr(message.remote, message.family == AF_INET6 ? 6 : 4, address, length);
     return descriptor;
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -168,6 +169,26 @@ TEST_F(ShimService, LeavesOutputForWhichTheStackHasNoRoom) {
     connection.room = 100;
     service.writable(connection);
     EXPECT_EQ(connection.written, "abcdef");
+}
+
+// The byte that is left unread pins its whole buffer: that must not keep the program from writing.
+TEST_F(ShimService, HasRoomAgainOnceAllOutputIsRead) {
+    const Descriptor socket = accept(connection);
+    connection.room = 0;
+    const std::string piece(200 << 10, 'x');
+    std::size_t sent = 0;
+    for (ssize_t now = 0; (now = ::send(socket.get(), piece.data(), piece.size(), MSG_DONTWAIT)) > 0;)
+        sent += static_cast<std::size_t>(now);
+    ASSERT_EQ(errno, EAGAIN);
+    service.poll();
+    pollfd writable{.fd = socket.get(), .events = POLLOUT, .revents = 0};
+    ASSERT_EQ(::poll(&writable, 1, 0), 0);
+    connection.room = sent;
+    service.writable(connection);
+    while (connection.written.size() < sent && service.poll() != 0) {
+    }
+    EXPECT_EQ(connection.written.size(), sent);
+    EXPECT_EQ(::poll(&writable, 1, 0), 1);
 }
 
 TEST_F(ShimService, TellsTheEndOfInputAndGoesOnWriting) {
