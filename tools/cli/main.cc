@@ -4,8 +4,10 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "proto/recording.hh"
+#include "tools/cli/check.hh"
 #include "tools/cli/render.hh"
 #include "tools/cli/run.hh"
 #include "tools/common/program.hh"
@@ -22,6 +24,7 @@ struct Options {
     std::string control = default_control_path;
     unsigned timeout_ms = 5000;
     bool json = false;
+    std::vector<std::string> command;
     std::string from;
     bool force = false;
     std::string on_or_off;
@@ -141,6 +144,15 @@ int recorded_connections(const Options& options) {
 
 int connections(const Options& options) {
     return options.from.empty() ? live_connections(options) : recorded_connections(options);
+}
+
+int check(const Options& options) {
+    const ProgramCheck checked = check_program(options.command.front());
+    if (options.json)
+        std::cout << to_json(checked) << '\n';
+    else
+        print(std::cout, checked);
+    return can_run(checked) ? exit_success : exit_failure;
 }
 
 // Throws for a refusal, after it was printed as JSON where that is wanted.
@@ -268,6 +280,12 @@ int run(int argc, const char* const* argv) {
     add("conns", "every connection, and every UDP service", connections)
         ->add_option("--from", options.from, "read a recording of connection syncs instead")
         ->type_name("FILE");
+    add("check", "whether `understudy run` serves a program, and what in it may differ from run to run; status 1: it "
+                 "does not serve it",
+        check)
+        ->add_option("command", options.command, "the program and its arguments, after --")
+        ->required()
+        ->type_name("CMD");
     add("promote", "take over; refused while the primary shows signs of life", promote)
         ->add_flag("--force", options.force, "vouch that the primary does not serve");
     add("switchover", "take over from a primary that lives, through its agent, with nothing lost", switchover);
