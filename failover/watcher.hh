@@ -1,5 +1,5 @@
-// Drives the decision machine: feeds it what it asks for when it is due, and hands its actions on. It has no
-// thread of its own and polls nothing.
+// Drives the decision machine in real time: runs the watch when it is due. It has no thread of its own and polls
+// nothing.
 #pragma once
 
 #include <functional>
@@ -9,44 +9,18 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "failover/decision.hh"
+#include "failover/watch.hh"
 
 namespace understudy::failover {
 
 class Watcher {
   public:
-    // What the tap shows, as the data plane left it.
-    struct Tap {
-        // The newest frame of the primary; nothing: none so far. It may be in the past.
-        std::optional<Instant> newest;
-        // Until when all that arrived was read.
-        Instant read_until{};
-        // The primary's newest answer to a probe on the service LAN; nothing: none so far.
-        std::optional<Instant> address_answer{};
-        // Tap and service port have their links.
-        bool carrier = true;
-        // The oldest request that the shadow application has answered and the primary has not.
-        std::optional<Instant> unanswered_since{};
-        // Once master: a client has acknowledged a byte that only we sent; how much of what the primary sent was
-        // news. Both begin anew with each takeover.
-        bool client_knows_us = false;
-        std::uint64_t primary_news = 0;
-    };
-    // Where the watcher looks before each conclusion.
-    struct Senses {
-        // Reads what waits on the links, and reports it to heartbeat() and probe_answered() before it returns
-        // until when all that arrived was read.
-        std::function<Instant()> read_links;
-        std::function<Tap()> tap;
-        // Sends a direct probe.
-        std::function<void()> send_probe;
-        // Asks whether nothing of the mirror is left to be followed; the answer comes by settled().
-        std::function<void()> ask_settled = [] {};
-    };
-    // Called on the io_context's thread, once for each action but probe, in order.
-    using OnAction = std::function<void(const Action&)>;
-    // What the agent is to know of us has changed.
-    using OnWord = std::function<void(const ReplicaWord&)>;
+    using Tap = Watch::Tap;
+    // `now` is the watcher's own.
+    using Senses = Watch::Senses;
+    // On the io_context's thread.
+    using OnAction = Watch::OnAction;
+    using OnWord = Watch::OnWord;
 
     // `io` must outlive the watcher. Throws std::invalid_argument as DecisionMachine does.
     Watcher(boost::asio::io_context& io, const DecisionSettings& settings, Senses senses, OnAction on_action,

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/sim/failover_profile.hh"
 #include "tests/sim/report.hh"
 #include "tests/sim/world.hh"
 #include "tools/common/program.hh"
@@ -61,17 +62,20 @@ std::vector<Profile> select_profiles(const std::string& name) {
     std::string known;
     for (const Profile& profile : profiles())
         known.append(", ").append(profile.name);
+    known += ", failover";
+    for (const FailoverKind& kind : failover_kinds())
+        known.append(", failover-").append(kind.name);
     throw tools::UsageError("--profile " + name + ": no such profile; there are: all" + known);
 }
 
 // A line on standard error every two seconds of real time.
 class Progress {
   public:
-    void tell(const Summary& summary, std::uint64_t total) {
+    void tell(std::uint64_t runs, std::uint64_t total, std::uint64_t violating) {
         const auto now = std::chrono::steady_clock::now();
         if (now - told_ < std::chrono::seconds(2)) return;
         told_ = now;
-        fmt::print(stderr, "{} of {} runs, {} with violations\n", summary.runs, total, summary.violating);
+        fmt::print(stderr, "{} of {} runs, {} with violations\n", runs, total, violating);
     }
 
   private:
@@ -110,32 +114,72 @@ void write_json(const std::string& path, const nlohmann::ordered_json& json) {
     if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
-int run_many(const Options& options) {
+// Worlds share nothing: as many seeds at a time as there are jobs. `run` is called by several threads, and
+// `note` with its result by one at a time; it gives the number of violations so far.
+template <typename Run, typename Note>
+void run_seeds(const Options& options, Run run, Note note) {
     const SeedRange seeds = parse_seeds(options.seeds);
-    const auto chosen = select_profiles(options.profile);
     fmt::print("seeds {}..{}, profile {}\n", seeds.first, seeds.last, options.profile);
     std::fflush(stdout);
-    const std::uint64_t total = seeds.last - seeds.first + 1;
-    Summary summary;
     Progress progress;
-    // Worlds share nothing. Seeds go round the profiles.
+    std::uint64_t runs = 0;
     std::atomic<std::uint64_t> next{seeds.first};
     std::mutex lock;
     const auto work = [&] {
         for (std::uint64_t seed = next++; seed <= seeds.last; seed = next++) {
-            const Profile& profile = chosen[seed % chosen.size()];
-            const RunResult result = World(make_scenario(profile, seed, World::start()), seed, nullptr).run();
+            const auto result = run(seed);
             const std::lock_guard guard(lock);
-            note_run(summary, result);
-            if (!result.violations.empty()) note_violation(summary, profile, seed, result.violations.front());
-            progress.tell(summary, total);
+            progress.tell(++runs, seeds.last - seeds.first + 1, note(seed, result));
         }
     };
     std::vector<std::jthread> workers;
     for (unsigned i = 1; i < options.jobs; ++i)
         workers.emplace_back(work);
     work();
-    workers.clear();
+}
+
+int run_many_failovers(const Options& options, const std::vector<FailoverKind>& chosen) {
+    FailoverSummary summary;
+    const auto kind_of = [&](std::uint64_t seed) -> const FailoverKind& { return chosen[seed % chosen.size()]; };
+    run_seeds(
+        options, [&](std::uint64_t seed) { return run_failover(kind_of(seed), seed, nullptr); },
+        [&](std::uint64_t seed, const FailoverResult& result) {
+            summary.note(std::cout, kind_of(seed), seed, result);
+            return summary.violating;
+        });
+    summary.print(std::cout);
+    write_json(options.json, summary.to_json());
+    return summary.violating == 0 ? tools::exit_success : tools::exit_failure;
+}
+
+int run_one_failover(const Options& options, const std::vector<FailoverKind>& chosen) {
+    const FailoverKind& kind = chosen[*options.seed % chosen.size()];
+    std::cout << fmt::format("seed {}, profile failover-{}\n", *options.seed, kind.name);
+    const FailoverResult result = run_failover(kind, *options.seed, options.trace ? &std::cout : nullptr);
+    FailoverSummary summary;
+    summary.note(std::cout, kind, *options.seed, result);
+    summary.print(std::cout);
+    std::cout << fmt::format("trace {:016x}\n", result.trace_hash);
+    write_json(options.json, summary.to_json());
+    return summary.violating == 0 ? tools::exit_success : tools::exit_failure;
+}
+
+int run_many(const Options& options) {
+    const auto chosen = select_profiles(options.profile);
+    Summary summary;
+    // Seeds go round the profiles.
+    const auto profile_of = [&](std::uint64_t seed) -> const Profile& { return chosen[seed % chosen.size()]; };
+    run_seeds(
+        options,
+        [&](std::uint64_t seed) {
+            return World(make_scenario(profile_of(seed), seed, World::start()), seed, nullptr).run();
+        },
+        [&](std::uint64_t seed, const RunResult& result) {
+            note_run(summary, result);
+            if (!result.violations.empty())
+                note_violation(summary, profile_of(seed), seed, result.violations.front());
+            return summary.violating;
+        });
     fmt::print("{} seeds, {} violations ({} connections, {} bytes checked, {} frames)\n", summary.runs,
                summary.violating, summary.connections, summary.bytes_checked, summary.frames);
     fmt::print(
@@ -187,6 +231,7 @@ int main(int argc, char** argv) {
     std::string names = "all (seeds go round the profiles)";
     for (const Profile& profile : profiles())
         names += fmt::format("\n  {}: {}", profile.name, profile.help);
+    names += failover_profiles_help();
     cli.add_option("--seeds", options.seeds, "FROM..TO")->capture_default_str();
     cli.add_option("--profile", options.profile, "one of: " + names)->capture_default_str();
     cli.add_option("--jobs", options.jobs, "worlds at a time")
@@ -199,9 +244,10 @@ int main(int argc, char** argv) {
     if (const auto status = tools::parse_command_line(cli, argc, argv)) return *status;
     return tools::run_program(cli.get_name(), [&options] {
         if (options.demo) return run_demo(options);
-        if (options.seed) return run_one(options);
+        const auto failovers = failover_profile(options.profile);
+        if (options.seed) return failovers.empty() ? run_one(options) : run_one_failover(options, failovers);
         if (options.trace) throw tools::UsageError("--trace needs --seed or --demo");
-        return run_many(options);
+        return failovers.empty() ? run_many(options) : run_many_failovers(options, failovers);
     });
 }
 

@@ -19,14 +19,9 @@
 #include "tests/sim/scenario.hh"
 #include "tests/sim/takeover.hh"
 #include "tests/sim/trace.hh"
+#include "tests/sim/violation.hh"
 
 namespace understudy::sim {
-
-struct Violation {
-    double at_ms = 0;
-    std::string oracle;
-    std::string what;
-};
 
 struct TimelineEntry {
     double at_ms = 0;  // since the world began

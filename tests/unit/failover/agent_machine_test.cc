@@ -2,15 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "instant.hh"
+
 namespace understudy::failover {
 namespace {
 
 using std::chrono::milliseconds;
 using Handover = AgentMachine::Handover;
-
-constexpr Instant at(int ms) {
-    return Instant(milliseconds(ms));
-}
 
 // An agent whose host does at once what it wants, and a replica that hears at once what it says.
 class Agent : public testing::Test {
