@@ -88,13 +88,19 @@ Instant DecisionMachine::probe_due() const {
     return silence_complete() - settings_.effective_probe_wait();
 }
 
+// Whoever is to ask may be behind with his work: the wait for an answer begins when the question leaves.
+bool DecisionMachine::address_was_asked() const {
+    return address_asked_ && *address_asked_ >= suspect_since_;
+}
+
 // In suspect: when all conditions but observation and connectivity are met.
 Instant DecisionMachine::decision_due() const {
     if (suspicion_ != Cause::silence) return confirmed_at_;
     Instant due = confirmed_at_;
     if (settings_.probe && !probe_sent_) return suspect_since_;  // to send one
     if (settings_.probe) due = std::max(due, *probe_sent_ + settings_.effective_probe_wait());
-    if (settings_.address_probe) due = std::max(due, suspect_since_ + settings_.address_probe_wait);
+    if (settings_.address_probe)
+        due = std::max(due, (address_was_asked() ? *address_asked_ : suspect_since_) + settings_.address_probe_wait);
     return due;
 }
 
@@ -189,6 +195,7 @@ std::optional<Action> DecisionMachine::tick(Instant now, const Observed& observe
     last_tick_ = std::max(last_tick_, now);
     waiting_for_reading_ = held_ = false;
     unanswered_since_ = observed.unanswered_since;
+    address_asked_ = observed.address_asked;
     if (lateness > settings_.effective_stall_bound()) return restart_after_stall(now, lateness);
     unobserved_ = std::min(unobserved_ + lateness, settings_.heartbeat_deadline());
     if (state_ == State::suspect) return conclude(now, observed);
@@ -219,7 +226,8 @@ std::optional<Action> DecisionMachine::conclude(Instant now, const Observed& obs
     if (suspicion_ == Cause::silence && settings_.probe && !probe_sent_) return ask(now);
     const Instant decision = decision_due();
     if (now < decision) return std::nullopt;
-    if (suspicion_ == Cause::silence && std::min(observed.links, observed.tap) < decision)
+    if (suspicion_ == Cause::silence && (std::min(observed.links, observed.tap) < decision ||
+                                         (settings_.address_probe && !address_was_asked())))
         return wait_for_reading();
     if (maintenance_) return hold(counters_.held_in_maintenance);
     if (now < started_at_ + settings_.hold_down) return hold(counters_.held_by_hold_down);

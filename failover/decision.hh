@@ -53,7 +53,7 @@ struct DecisionSettings {
     bool probe = false;
     std::optional<Duration> probe_wait;
     // The primary's kernel can be asked on the service LAN, too (rules.md 15), which begins with suspicion; then a
-    // silence is a proof only once `address_probe_wait` passed without an answer.
+    // silence is a proof only once `address_probe_wait` passed without an answer since the question left.
     bool address_probe = false;
     Duration address_probe_wait = std::chrono::milliseconds(5);
     // There are witnesses, and one of them must answer a probe that was sent no longer than the heartbeat
@@ -91,6 +91,8 @@ struct Observed {
     Instant tap{};
     // Tap and service port have their links (rules.md 14).
     bool carrier = true;
+    // When the primary was last asked on the service LAN; nothing: not so far.
+    std::optional<Instant> address_asked{};
     // The oldest request that the shadow application has answered and the primary has not.
     std::optional<Instant> unanswered_since{};
     // Until when the mirror had been read when last nothing of it was left to be followed: no lag, no
@@ -230,6 +232,7 @@ class DecisionMachine {
     Instant silence_complete() const;
     Instant probe_due() const;
     Duration address_vouches_for() const;
+    bool address_was_asked() const;
     Instant decision_due() const;
     bool links_observed(const Observed& observed) const;
     bool silence_observed(const Observed& observed) const;
@@ -261,6 +264,7 @@ class DecisionMachine {
     bool word_spent_ = false;  // it led to a takeover that did not last
     std::optional<Instant> probe_sent_;  // since the last sign of life
     std::optional<Instant> witness_at_;
+    std::optional<Instant> address_asked_;
     std::optional<Instant> unanswered_since_;
     bool waiting_for_reading_ = false;
     bool held_ = false;  // a proof of death waits for something that no event announces

@@ -40,6 +40,7 @@ Observed Watch::look() {
     const Tap tap = senses_.tap();
     observed.tap = tap.read_until;
     observed.carrier = tap.carrier;
+    observed.address_asked = tap.address_asked;
     observed.unanswered_since = tap.unanswered_since;
     observed.settled = settled_;
     if (tap.newest) act(machine_.primary_on_tap(*tap.newest));

@@ -21,6 +21,8 @@ class Watch {
         std::optional<Instant> newest;
         // Until when all that arrived was read.
         Instant read_until{};
+        // When the primary was last asked on the service LAN; nothing: not so far.
+        std::optional<Instant> address_asked{};
         // The primary's newest answer to a probe on the service LAN; nothing: none so far.
         std::optional<Instant> address_answer{};
         // Tap and service port have their links.

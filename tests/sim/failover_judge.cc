@@ -16,6 +16,8 @@ using failover::State;
 constexpr Duration slack = milliseconds(10);
 constexpr Duration with_drift(Duration duration) { return duration + duration / 32; }
 constexpr Duration without_drift(Duration duration) { return duration - duration / 32; }
+// On the service LAN, to the witness and back.
+constexpr Duration round_trip_max = milliseconds(2);
 // How long a new session needs until each knows the other's nonce, in intervals.
 constexpr int greetings = 4;
 // The longest that an answer on the service LAN vouches for the primary by itself (failover/decision.cc).
@@ -31,7 +33,9 @@ bool goes_by_silence(Cause cause) { return cause == Cause::silence; }
 
 FailoverJudge::FailoverJudge(EventQueue& queue, const FailoverScenario& scenario, const FailoverPrimary& primary,
                              const FailoverReplica& replica, Accuse accuse)
-    : queue_(queue), scenario_(scenario), primary_(primary), replica_(replica), accuse_(std::move(accuse)) {}
+    : queue_(queue), scenario_(scenario), primary_(primary), replica_(replica), accuse_(std::move(accuse)) {
+    kernel_ran_ = did_not_give_up_ = was_in_maintenance_ = was_not_silent_ = somebody_served_ = queue.now();
+}
 
 bool FailoverJudge::lasted(Instant since, Duration bound) const {
     return since != Instant::max() && since + bound < queue_.now();
@@ -117,7 +121,7 @@ void FailoverJudge::judge_connectivity(const std::string& what) {
     for (const FailoverPath* path : {&net.replica.in, &net.replica.out, &net.witness.in, &net.witness.out})
         if (!path->up) cut_since = std::min(cut_since, path->changed);
     const Duration window = std::min(scenario_.decision.heartbeat_deadline(), Duration(std::chrono::seconds(1)));
-    if (lasted(cut_since, with_drift(window) + slack))
+    if (lasted(cut_since, with_drift(window) + round_trip_max))
         accuse_("connectivity", what + ", but the replica was cut off itself");
 }
 
@@ -188,7 +192,8 @@ void FailoverJudge::check_replica_serves() {
                              was_in_maintenance_, muted_});
     if (decision.witness) able = std::max(able, net.witness.faithful_since());
     const Duration common = decision.hold_down + scenario_.takeover_delay + decision.suspect_confirm + slack * 4;
-    const Duration silence = with_drift(3 * decision.heartbeat_deadline() + decision.effective_probe_wait()) +
+    const Duration deadline = std::max(decision.heartbeat_deadline(), decision.effective_tap_deadline());
+    const Duration silence = with_drift(2 * decision.heartbeat_deadline() + deadline + decision.effective_probe_wait()) +
                              (decision.address_probe ? address_vouches + decision.address_probe_wait : Duration()) +
                              (decision.fence ? scenario_.fence_time + decision.fence_retry : Duration());
     if (!fence_is_in_the_way() && lasted(std::max(able, kernel_ran_), common + silence))

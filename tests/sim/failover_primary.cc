@@ -86,7 +86,10 @@ void FailoverPrimary::start_agent(bool found_silenced) {
             },
             .words =
                 [this](const failover::PeerWords& words, failover::Instant at) {
-                    if (!words.replica || scenario_.sabotage == FailoverSabotage::agent_ignores_master) return;
+                    if (!words.replica) return;
+                    if (scenario_.sabotage == FailoverSabotage::agent_ignores_master &&
+                        words.replica->state == failover::State::master)
+                        return;
                     machine_->replica_says(*words.replica, at);
                     apply();
                 }});

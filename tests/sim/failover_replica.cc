@@ -60,6 +60,7 @@ void FailoverReplica::start() {
     ring_.clear();
     read_until_ = control_.clock();
     newest_.reset();
+    address_asked_.reset();
     address_answer_.reset();
     unanswered_since_.reset();
     gate_ = client_knows_us_ = false;
@@ -134,6 +135,7 @@ failover::Watch::Tap FailoverReplica::look_at_tap() {
     tap.read_until =
         scenario_.sabotage == FailoverSabotage::concludes_unread ? control_.clock() : read_until_;
     tap.newest = newest_;
+    tap.address_asked = address_asked_;
     tap.address_answer = address_answer_;
     if (scenario_.sabotage == FailoverSabotage::deaf_to_tap) tap.newest.reset();
     if (scenario_.sabotage == FailoverSabotage::deaf_to_address_answers) tap.address_answer.reset();
@@ -211,6 +213,7 @@ void FailoverReplica::on_action(const Action& action) {
             if (scenario_.decision.address_probe)
                 task(task_time, [this] {
                     wires_.frame({.kind = FailoverFrame::Kind::address_question, .client = 0, .number = 1});
+                    address_asked_ = plane_.clock();
                 });
             break;
         case Action::Kind::begin_fence:

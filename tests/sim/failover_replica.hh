@@ -93,6 +93,7 @@ class FailoverReplica {
     std::deque<FailoverFrame> ring_;
     failover::Instant read_until_{};
     std::optional<failover::Instant> newest_;
+    std::optional<failover::Instant> address_asked_;
     std::optional<failover::Instant> address_answer_;
     std::optional<failover::Instant> unanswered_since_;
     Instant last_task_{};

@@ -127,9 +127,20 @@ void cut_links(FailoverScenario& scenario, Random& random, std::size_t first, st
     add(scenario, at + random.between(milliseconds(1), milliseconds(800)), "they are whole again", set(true));
 }
 
+// With the links cut, what keeps the replica silent is the answer on the service LAN, or clients who talk.
+void keep_a_witness_of_the_primary(FailoverScenario& scenario, Random& random) {
+    scenario.decision.address_probe = !one_in(random, 3);
+    if (scenario.decision.address_probe) {
+        if (one_in(random, 2)) scenario.client_pauses.assign(scenario.client_pauses.size(), Duration::zero());
+        return;
+    }
+    let_clients_talk(scenario);
+    scenario.decision.tap_deadline = milliseconds(500);
+}
+
 void heartbeat_cut(FailoverScenario& scenario, Random& random) {
     cut_links(scenario, random, 0, scenario.decision.links, static_cast<unsigned>(random.between(1, 3)));
-    scenario.decision.address_probe = true;
+    keep_a_witness_of_the_primary(scenario, random);
     scenario.outcome = Outcome::no_takeover;
 }
 
@@ -172,7 +183,7 @@ void replica_stall(FailoverScenario& scenario, Random& random) {
     add_replica_stalls(scenario, random, random.between(1, 6));
     if (one_in(random, 2)) {
         cut_links(scenario, random, 0, scenario.decision.links, both_ways);
-        scenario.decision.address_probe = true;
+        keep_a_witness_of_the_primary(scenario, random);
     }
     scenario.outcome = Outcome::no_takeover;
 }

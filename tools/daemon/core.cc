@@ -110,6 +110,12 @@ Instant Core::taps_read_until() const {
     return Instant(std::chrono::nanoseconds(taps_read_until_ns_.load(std::memory_order_acquire)));
 }
 
+std::optional<Instant> Core::newest_probe() const {
+    const std::int64_t ns = newest_probe_ns_.load(std::memory_order_acquire);
+    if (ns == 0) return std::nullopt;
+    return Instant(std::chrono::nanoseconds(ns));
+}
+
 std::optional<Instant> Core::newest_probe_answer() const {
     const std::int64_t ns = newest_probe_answer_ns_.load(std::memory_order_acquire);
     if (ns == 0) return std::nullopt;
@@ -118,6 +124,7 @@ std::optional<Instant> Core::newest_probe_answer() const {
 
 void Core::probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary) {
     stack_.probe_primary(address, primary, settings_.clock());
+    newest_probe_ns_.store(settings_.clock().time_since_epoch().count(), std::memory_order_release);
 }
 
 std::optional<stack::SeedRecord> Core::next_seed() {

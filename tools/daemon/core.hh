@@ -85,6 +85,8 @@ class Core {
     stack::Instant taps_read_until() const;
     // Whether missing() may have something to tell.
     bool lacks_bytes() const { return lacks_bytes_.load(std::memory_order_relaxed); }
+    // When the primary was last asked on the service LAN; nothing: not so far.
+    std::optional<stack::Instant> newest_probe() const;
     // When the primary last answered a probe on the service LAN; nothing: not so far.
     std::optional<stack::Instant> newest_probe_answer() const;
     // What speaks for and against whoever serves, as of the last turn: stack::ServiceWatch.
@@ -225,6 +227,7 @@ class Core {
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
     std::atomic<bool> lacks_bytes_{false};
+    std::atomic<std::int64_t> newest_probe_ns_{0};
     std::atomic<std::int64_t> newest_probe_answer_ns_{0};
     std::uint64_t probe_answers_ = 0;
     std::atomic<std::int64_t> unanswered_since_ns_{0};

@@ -203,6 +203,8 @@ failover::Watcher::Tap Replica::look_at_tap() const {
     tap.primary_news = plane_->primary_news();
     tap.client_knows_us = plane_->client_knows_us();
     // The service port's frames reach core 0 at least.
+    if (const auto asked = plane_->core(0).newest_probe())
+        tap.address_asked = failover::Instant(asked->time_since_epoch());
     if (const auto answer = plane_->core(0).newest_probe_answer())
         tap.address_answer = failover::Instant(answer->time_since_epoch());
     return tap;

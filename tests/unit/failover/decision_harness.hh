@@ -45,7 +45,9 @@ class Driven {
             const auto due = machine.next_deadline();
             if (!due || *due > until) return std::nullopt;
             now = std::max(now, *due);
-            if (auto action = machine.tick(now, look(now))) return action;
+            auto action = machine.tick(now, look(now));
+            if (action && action->kind == Action::Kind::enter_suspect && asks_address) address_asked = now;
+            if (action) return action;
         }
         ADD_FAILURE() << "the machine is always due";
         return std::nullopt;
@@ -72,6 +74,9 @@ class Driven {
     // What a tick finds, beside queues that were read to their end.
     bool carrier = true;
     bool settled = true;
+    // The question for the primary's address leaves as soon as it is due.
+    bool asks_address = true;
+    std::optional<Instant> address_asked;
     std::optional<Instant> unanswered_since;
 
   private:
@@ -79,6 +84,7 @@ class Driven {
         Observed observed = all(at);
         observed.carrier = carrier;
         if (settled) observed.settled = at;
+        observed.address_asked = address_asked;
         observed.unanswered_since = unanswered_since;
         return observed;
     }

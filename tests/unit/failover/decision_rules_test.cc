@@ -136,6 +136,20 @@ TEST(DecisionAddressProbe, ASilenceIsAProofOnlyOnceItWentUnanswered) {
     driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(137));
 }
 
+// Found by the simulation: a data plane that stalls asks late, and the answer to that question is still to come.
+TEST(DecisionAddressProbe, TheWaitBeginsWhenTheQuestionLeaves) {
+    auto settings = lab_settings();
+    settings.address_probe = true;
+    settings.address_probe_wait = milliseconds(7);
+    Driven driven(settings);
+    driven.asks_address = false;
+    fall_silent(driven);
+    EXPECT_FALSE(driven.run(at(200)));
+    EXPECT_EQ(driven.machine.state(), State::suspect);
+    driven.address_asked = at(200);
+    driven.expect(driven.run(at(1000)), Kind::begin_takeover, at(207));
+}
+
 TEST(DecisionAddressProbe, AnAnswerVouchesForAWhile) {
     auto settings = lab_settings();
     settings.address_probe = true;

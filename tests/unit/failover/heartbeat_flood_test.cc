@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "failover/datagram.hh"
 #include "failover/sealed_datagram.hh"
 #include "failover/session.hh"
 #include "keys.hh"
@@ -35,7 +36,7 @@ class Attacker {
     }
     std::string message() {
         std::string bytes = recorded_[random_() % recorded_.size()];
-        switch (random_() % 7) {
+        switch (random_() % 9) {
             case 0:  // forged: one bit, anywhere
                 bytes[random_() % bytes.size()] ^= static_cast<char>(1 << random_() % 8);
                 return bytes;
@@ -47,7 +48,12 @@ class Attacker {
                 return bytes.substr(0, random_() % bytes.size());
             case 3:
                 return bytes + std::string(1 + random_() % 400, 'x');
-            case 4:  // a key of its own
+            case 4:
+                return bytes + std::string(max_link_datagram_bytes, 'x');
+            case 5:  // an earlier version, or a later one; its number follows the four octets that begin each message
+                bytes[4] = static_cast<char>(random_() % 2 == 0 ? seal_version - 1 : seal_version + 1);
+                return bytes;
+            case 6:  // a key of its own
                 return seal(make_key(2), Role::agent, BodyType::heartbeat, bytes.substr(seal_header_bytes));
             default:  // as recorded
                 return bytes;
@@ -98,6 +104,11 @@ TEST(HeartbeatFlood, NothingOfAMillionIsAcceptedAndNoDeadlineMissed) {
               sent + 1)
         << "every one is counted, and the agent's first Hello";
     EXPECT_GT(counters.refused_replayed, sent / 10);
+    for (const auto reason :
+         {&LinkCounters::refused_forged, &LinkCounters::refused_malformed, &LinkCounters::refused_oversized,
+          &LinkCounters::refused_unauthenticated, &LinkCounters::refused_unknown_key,
+          &LinkCounters::refused_unknown_version})
+        EXPECT_GT(counters.*reason, sent / 1000);
     EXPECT_LE(answered, 60'000 / (interval_ms / 2)) << "what proves nothing is answered in bounds";
 }
 

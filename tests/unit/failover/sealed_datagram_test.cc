@@ -9,14 +9,14 @@
 namespace understudy::failover {
 namespace {
 
-const KeyRing keys = ring_of(1);
+const KeyRing held_keys = ring_of(1);
 
 std::string sealed(std::string_view body = "body") {
-    return seal(keys.newest(), Role::agent, BodyType::heartbeat, body);
+    return seal(held_keys.newest(), Role::agent, BodyType::heartbeat, body);
 }
 
 DatagramError error_of(std::string_view bytes, Role sender = Role::agent) {
-    const auto opened = open_sealed(keys, sender, bytes, Instant{});
+    const auto opened = open_sealed(held_keys, sender, bytes, Instant{});
     EXPECT_TRUE(std::holds_alternative<DatagramError>(opened));
     return std::holds_alternative<DatagramError>(opened) ? std::get<DatagramError>(opened)
                                                          : DatagramError::malformed;
@@ -26,7 +26,7 @@ TEST(SealedDatagram, OpensToWhatWasSealed) {
     const std::string bytes = sealed();
     EXPECT_TRUE(is_sealed(bytes));
     EXPECT_EQ(bytes.size(), 4 + seal_bytes);
-    const auto opened = open_sealed(keys, Role::agent, bytes, Instant{});
+    const auto opened = open_sealed(held_keys, Role::agent, bytes, Instant{});
     ASSERT_TRUE(std::holds_alternative<Opened>(opened));
     EXPECT_EQ(std::get<Opened>(opened).type, BodyType::heartbeat);
     EXPECT_EQ(std::get<Opened>(opened).body, "body");
@@ -39,7 +39,7 @@ TEST(SealedDatagram, NoChangedOctetIsAccepted) {
             std::string changed = bytes;
             changed[i] = static_cast<char>(changed[i] ^ 1 << bit);
             EXPECT_TRUE(
-                std::holds_alternative<DatagramError>(open_sealed(keys, Role::agent, changed, Instant{})))
+                std::holds_alternative<DatagramError>(open_sealed(held_keys, Role::agent, changed, Instant{})))
                 << i << ", bit " << bit;
         }
 }
@@ -48,7 +48,7 @@ TEST(SealedDatagram, NoCutOrLongerOneIsAccepted) {
     const std::string bytes = sealed();
     for (std::size_t length = 0; length < bytes.size(); ++length)
         EXPECT_TRUE(std::holds_alternative<DatagramError>(
-            open_sealed(keys, Role::agent, std::string_view(bytes).substr(0, length), Instant{})));
+            open_sealed(held_keys, Role::agent, std::string_view(bytes).substr(0, length), Instant{})));
     EXPECT_EQ(error_of(bytes + '\0'), DatagramError::forged);
 }
 
