@@ -166,7 +166,7 @@ void one_link_cut(FailoverScenario& scenario, Random& random) {
 
 // The replica does not run for a while, again and again: all of it, one of its parts, or in the middle of its work.
 void add_replica_stalls(FailoverScenario& scenario, Random& random, std::size_t count) {
-    constexpr std::array lengths{1, 5, 20, 45, 60, 150, 500};
+    constexpr std::array lengths{1, 5, 20, 45, 60, 150, 900};
     for (std::size_t i = 0; i < count; ++i) {
         const Duration length = milliseconds(lengths[random.below(lengths.size())]);
         const auto part = random.below(4);

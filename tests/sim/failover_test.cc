@@ -56,7 +56,7 @@ class BrokenRule : public ::testing::TestWithParam<Broken> {};
 TEST_P(BrokenRule, IsCaught) {
     const FailoverKind* kind = find_failover_kind(GetParam().kind);
     ASSERT_NE(kind, nullptr);
-    constexpr std::uint64_t seeds = 200;
+    constexpr std::uint64_t seeds = 1000;
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         const FailoverResult result = run_failover(*kind, seed, nullptr, GetParam().sabotage);
         if (result.violation && result.violation->oracle == GetParam().oracle) return;
