@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <linux/capability.h>
 #include <spdlog/spdlog.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -15,6 +16,7 @@
 #include "tools/agent/service_keeper.hh"
 #include "tools/common/event_log.hh"
 #include "tools/common/heartbeat_options.hh"
+#include "tools/common/privileges.hh"
 #include "tools/common/program.hh"
 
 namespace understudy::tools {
@@ -187,6 +189,8 @@ int serve(const Options& options) {
     if (segments) segments->start();
     // A primary that is merely busy must not look dead.
     const bool realtime = raise_scheduling_priority();
+    // For nftables, tc and the guard's maps; every socket is open.
+    keep_capabilities({CAP_NET_ADMIN, CAP_BPF});
     spdlog::info("event=start version={} links={} interval_ms={} misses={} realtime={}", version(),
                  settings.links.size(), options.heartbeat.interval_ms, settings.misses, realtime);
     events.add("start", {{"version", version()}, {"links", settings.links.size()}, {"realtime", realtime}});

@@ -37,6 +37,14 @@ void set_replication(const std::string& service, const std::string& setting,
             "\" is none of divergence=reset, divergence=uncover, divergence=keep, align=request");
 }
 
+failover::LinkAddressing parse_witness(const std::string& text) {
+    boost::system::error_code error;
+    const auto address = boost::asio::ip::make_address(text, error);
+    if (error) throw UsageError("--witness \"" + text + "\" is no IP address");
+    const auto any = address.is_v6() ? boost::asio::ip::udp::v6() : boost::asio::ip::udp::v4();
+    return {boost::asio::ip::udp::endpoint(any, 0), boost::asio::ip::udp::endpoint(address, 0), {}};
+}
+
 DaemonConfig::Service parse_service(const std::string& text) {
     const std::size_t equals = text.find('=');
     std::string address = text.substr(0, equals);
@@ -179,6 +187,10 @@ void add_options(CLI::App& app, DaemonOptions& o) {
            "--probe", o.probe,
            "ask the primary's kernel by ICMP echo on the heartbeat links before its silence is believed")
         ->capture_default_str();
+    app.add_option("--witness", o.witnesses,
+                   "a host, such as the gateway, that must answer an ICMP echo just before a takeover; repeatable: one "
+                   "answer is enough")
+        ->type_name("ADDR");
     app.add_option("--stall-bound-ms", o.stall_bound_ms,
                    "a replica that was itself stopped this long concludes nothing; default: the larger of 50 "
                    "and twice the deadline");
@@ -350,6 +362,9 @@ DaemonConfig make_config(const DaemonOptions& o) {
         config.fence.services +=
             (config.fence.services.empty() ? "" : " ") + stack::to_string(service.endpoint);
     config.probe = o.probe;
+    for (const std::string& witness : o.witnesses)
+        config.witnesses.push_back(parse_witness(witness));
+    config.decision.witness = !o.witnesses.empty();
     config.decision.require_first_heartbeat = o.require_first_heartbeat;
     config.stack.max_connections = o.max_connections;
     config.stack.shadow.hole_grace = from_ms("--hole-grace-ms", o.hole_grace_ms);

@@ -49,6 +49,7 @@ struct DaemonOptions {
     std::uint32_t fence_retries = 0;
     std::string fence_failure = "wait";
     bool probe = true;
+    std::vector<std::string> witnesses;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
     std::filesystem::path event_log;
@@ -93,6 +94,7 @@ struct DaemonConfig {
     failover::DecisionSettings decision;  // but for `probe`: whether one can be had shows at run time
     failover::FenceSettings fence;
     bool probe = true;
+    std::vector<failover::LinkAddressing> witnesses;
     bool repair = false;
     stack::Settings stack;  // link_address is set once the service port is open
     PollMode poll = PollMode::adaptive;

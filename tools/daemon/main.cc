@@ -1,9 +1,11 @@
 // understudyd: the replica.
+#include <linux/capability.h>
 #include <sodium/core.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "tools/common/event_log.hh"
+#include "tools/common/privileges.hh"
 #include "tools/common/program.hh"
 #include "tools/daemon/config.hh"
 #include "tools/daemon/replica.hh"
@@ -29,6 +31,9 @@ int serve(const DaemonConfig& config) {
     // After the data plane's thread began, which must not inherit it: a replica that waits for a busy machine
     // must not take its own delay for the primary's silence.
     const bool realtime = raise_scheduling_priority();
+    // This thread's, which talks to the outside; the data plane's keep what their ports may need. Files are written
+    // later too, in folders that need not be root's.
+    keep_capabilities({CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE});
     spdlog::info("start version={} realtime={}", version(), realtime);
     io.run();
     return exit_success;

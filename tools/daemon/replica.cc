@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::chrono::milliseconds seed_writing_interval{50};
 constexpr double ns_per_ms = 1e6;
+constexpr int address_probes = 3;
 
 double ms_between(std::chrono::nanoseconds from, std::chrono::nanoseconds to) {
     return static_cast<double>((to - from).count()) / ns_per_ms;
@@ -93,12 +94,14 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
       config_(config),
       events_(events),
       seed_timer_(io),
+      address_probe_timer_(io),
       interfaces_(config.interfaces()),
       started_at_(failover::monotonic_now()),
       mode_since_(started_at_) {
     control_ = std::make_unique<ControlServer>(io, ControlServerSettings{.path = config.control}, *this);
     if (!config.record.empty()) recording_.emplace(config.record);
     if (config.probe) open_probe();
+    if (config.decision.witness) open_witness();
     failover::DecisionSettings decision = config.decision;
     decision.probe = probe_ != nullptr;
     if (decision.fence)
@@ -112,7 +115,7 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
         io, decision,
         failover::Watcher::Senses{.read_links = [this] { return read_links(); },
                                   .tap = [this] { return look_at_tap(); },
-                                  .send_probe = [this] { probe_->send(); },
+                                  .send_probe = [this] { send_probes(); },
                                   .ask_settled = [this] { ask_settled(); }},
         [this](const failover::Action& action) { on_action(action); },
         [this](const failover::ReplicaWord& word) { heartbeats_->say(word); });
@@ -171,6 +174,7 @@ void Replica::stop() {
     if (heartbeats_) heartbeats_->stop();
     shim_.reset();
     seed_timer_.cancel();
+    address_probe_timer_.cancel();
     if (plane_) {
         plane_->stop();
         write_seeds();
@@ -184,8 +188,20 @@ void Replica::open_probe() {
     if (probe->available()) probe_ = std::move(probe);
 }
 
+// Without one nothing could ever be taken over: better not to start.
+void Replica::open_witness() {
+    witness_ = std::make_unique<failover::LinkProbe>(config_.witnesses, unpredictable);
+    if (!witness_->available()) throw std::runtime_error("--witness: " + witness_->why());
+}
+
+void Replica::send_probes() {
+    if (probe_) probe_->send();
+    if (witness_) witness_->send();
+}
+
 failover::Instant Replica::read_links() {
     const failover::Instant until = heartbeats_->read_all();
+    if (witness_ && witness_->read_answers()) watcher_->witness_answered(failover::monotonic_now());
     if (probe_ && probe_->read_answers()) watcher_->probe_answered(failover::monotonic_now());
     return until;
 }
@@ -210,10 +226,16 @@ failover::Watcher::Tap Replica::look_at_tap() const {
     return tap;
 }
 
-void Replica::probe_service_addresses() {
+// One request may be lost.
+void Replica::probe_service_addresses(int more) {
     plane_->run(0, [addresses = config_.service_addresses(), primary = config_.primary_link](Core& core) {
         for (const stack::IpAddress& address : addresses)
             core.probe_primary(address, primary);
+    });
+    if (more == 0) return;
+    address_probe_timer_.expires_after(config_.decision.address_probe_wait / address_probes);
+    address_probe_timer_.async_wait([this, more](const boost::system::error_code& error) {
+        if (!error && watcher_->machine().state() == failover::State::suspect) probe_service_addresses(more - 1);
     });
 }
 
@@ -226,7 +248,7 @@ void Replica::on_action(const failover::Action& action) {
         case failover::Action::Kind::probe:
             break;
         case failover::Action::Kind::enter_suspect:
-            if (config_.decision.address_probe) probe_service_addresses();
+            if (config_.decision.address_probe) probe_service_addresses(address_probes - 1);
             events_.add("suspect", {{"evidence", evidence}});
             spdlog::warn("suspect evidence=\"{}\"", evidence);
             break;

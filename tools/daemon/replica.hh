@@ -36,10 +36,12 @@ class Replica final : public ControlHandler {
 
   private:
     void open_probe();
+    void open_witness();
+    void send_probes();
     failover::Instant read_links();
     failover::Watcher::Tap look_at_tap() const;
     void on_action(const failover::Action& action);
-    void probe_service_addresses();
+    void probe_service_addresses(int more);
     void begin_fence(const failover::Evidence& evidence);
     void begin_takeover(const failover::Evidence& evidence);
     void begin_mute(const failover::Evidence& evidence);
@@ -69,6 +71,7 @@ class Replica final : public ControlHandler {
     std::optional<proto::RecordingWriter> recording_;
     std::unique_ptr<DataPlane> plane_;
     std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
+    std::unique_ptr<failover::LinkProbe> witness_;  // nothing: none is named
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
     std::unique_ptr<HeartbeatKeyReload> key_reload_;
     std::unique_ptr<Repairer> repairer_;  // nothing: not wanted
@@ -77,6 +80,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
     boost::asio::steady_timer seed_timer_;
+    boost::asio::steady_timer address_probe_timer_;
     std::vector<std::string> interfaces_;  // whose carrier proves our connectivity
     failover::Instant started_at_;
     failover::State mode_ = failover::State::silent;
