@@ -4,6 +4,7 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "proto/recording.hh"
 #include "tools/cli/render.hh"
@@ -25,6 +26,8 @@ struct Options {
     bool force = false;
     std::uint64_t after = 0;
     bool all = false;
+    std::string reason;
+    std::vector<std::string> services;
 };
 
 ControlClient connect(const Options& options) {
@@ -160,6 +163,22 @@ int promote(const Options& options) {
     return exit_success;
 }
 
+int attest(const Options& options) {
+    ControlClient client = connect(options);
+    v1::ControlRequest request;
+    auto& wanted = *request.mutable_attest();
+    wanted.set_reason(options.reason);
+    wanted.mutable_services()->Add(options.services.begin(), options.services.end());
+    const auto response = ask(client, request, v1::ControlResponse::kAttest);
+    if (options.json) {
+        std::cout << to_json(response.attest()) << '\n';
+        return exit_success;
+    }
+    for (const std::string& service : response.attest().services())
+        std::cout << service << " is attested: its connections can be covered from now on\n";
+    return exit_success;
+}
+
 int events(const Options& options) {
     ControlClient client = connect(options);
     const char* separator = "";
@@ -226,6 +245,13 @@ int run(int argc, const char* const* argv) {
         ->type_name("FILE");
     add("promote", "take over; refused while the primary shows signs of life", promote)
         ->add_flag("--force", options.force, "vouch that the primary does not serve");
+    CLI::App* attestation = add("attest", "vouch that the state of a program is that of the primary's", attest);
+    attestation->add_option("--reason", options.reason, "how that is known, for the event log")
+        ->required()
+        ->type_name("TEXT");
+    attestation
+        ->add_option("--service", options.services, "which services; by default every one that has a state")
+        ->type_name("ADDR:PORT");
     add("events", "what happened, the oldest first", events)
         ->add_option("--after", options.after, "only events with a higher sequence")
         ->type_name("N");

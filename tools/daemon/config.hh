@@ -46,6 +46,7 @@ struct DaemonOptions {
     bool probe = true;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
+    std::string metrics_listen;
     std::filesystem::path event_log;
     std::filesystem::path record;
     std::string poll = "adaptive";
@@ -94,6 +95,7 @@ struct DaemonConfig {
     std::size_t cores = 1;
     std::size_t core_ring_bytes = 0;
     std::filesystem::path control;
+    std::optional<stack::Endpoint> metrics_listen;
     std::filesystem::path event_log;  // empty: in memory only
     std::filesystem::path record;     // empty: none
     std::string dpdk_args;

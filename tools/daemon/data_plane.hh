@@ -60,7 +60,7 @@ class DataPlane {
     // Asks every core, and hands the answers on, by core, on the thread of the last to answer. False when a
     // core does not keep up: `done` is not called then.
     template <typename Answer>
-    bool ask_each(std::function<Answer(const Core&)> ask, std::function<void(std::vector<Answer>)> done);
+    bool ask_each(std::function<Answer(Core&)> ask, std::function<void(std::vector<Answer>)> done);
     // Takes over with every core; once. `report` is called on the thread of the last core to finish. False
     // after the first call.
     bool take_over(Takeover::Report report);
@@ -89,10 +89,10 @@ class DataPlane {
 };
 
 template <typename Answer>
-bool DataPlane::ask_each(std::function<Answer(const Core&)> ask,
+bool DataPlane::ask_each(std::function<Answer(Core&)> ask,
                          std::function<void(std::vector<Answer>)> done) {
     struct Round {
-        std::function<Answer(const Core&)> ask;
+        std::function<Answer(Core&)> ask;
         std::function<void(std::vector<Answer>)> done;
         std::vector<Answer> answers;
         std::atomic<std::size_t> missing;

@@ -137,6 +137,7 @@ class FailoverRun:
         self._programs += primary.programs
         primary.wait_until_ready()
         replica.wait_until_heartbeats_are_heard(options.heartbeat_interval_ms)
+        replica.attest("lab: both programs have just begun")
         self._fault = Fault(options.fault, self._topology)
 
         started_ns = clock.monotonic_ns()
@@ -168,7 +169,7 @@ class FailoverRun:
             words = [self._tools.path("impair"), f"y{i}", f"m{i}", "--seed", str(os.getpid() + i),
                      "--loss", str(faults.loss),
                      "--reorder", str(faults.reorder), "--reorder-delay-us", str(_OVERTAKEN_BY_US),
-                     "--duplicate", str(faults.duplicate)]
+                     "--duplicate", str(faults.duplicate), "--truncate", str(faults.truncate)]
             impair = Program(f"impair{i}", self._topology.switch, words, folder)
             self._programs.append(impair)
             impair.wait_for_line("ready", _IMPAIR_READY_S)
