@@ -59,6 +59,9 @@ class Application {
     // Its answers on one connection depend on what came on others: its input must arrive in one order, so one
     // core serves all its connections (rules.md 2). Else there is one object a core.
     virtual bool needs_input_order() const { return false; }
+    // What it answers on a connection depends on nothing but what came on that connection: no file, no earlier
+    // connection. Any other is covered only once its state was attested (rules.md 5).
+    virtual bool is_stateless() const { return false; }
     virtual void accepted(Connection&) {}
     // In-order input. Returns how many bytes were taken; the rest is offered again after resume_receive().
     virtual std::size_t received(Connection& connection, std::span<const std::byte> bytes) = 0;

@@ -7,6 +7,7 @@ namespace understudy::shadow_app {
 
 class Discard final : public Application {
   public:
+    bool is_stateless() const override { return true; }
     std::size_t received(Connection&, std::span<const std::byte> bytes) override { return bytes.size(); }
 };
 

@@ -11,6 +11,7 @@ class Echo final : public Application {
     std::size_t received(Connection& connection, std::span<const std::byte> bytes) override {
         return connection.write(bytes);
     }
+    bool is_stateless() const override { return true; }
     void writable(Connection& connection) override { connection.resume_receive(); }
 };
 

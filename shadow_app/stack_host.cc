@@ -93,6 +93,10 @@ void StackHost::observe_conflicts(ConflictObserver observer) {
     conflict_observer_ = std::move(observer);
 }
 
+void StackHost::observe_state_losses(StateLossObserver observer) {
+    state_loss_observer_ = std::move(observer);
+}
+
 void StackHost::receive(std::span<const stack::ReceivedFrame> burst, Instant now) {
     now_ = timer_base_ = now;
     stack_->receive(burst, now);
@@ -228,6 +232,10 @@ void StackHost::seeded(const stack::SeedRecord& record) {
 
 void StackHost::address_conflict(const stack::IpAddress& address, const stack::LinkAddress& link) {
     if (conflict_observer_) conflict_observer_(address, link);
+}
+
+void StackHost::state_lost(const Endpoint& service) {
+    if (state_loss_observer_) state_loss_observer_(service);
 }
 
 StackHost::Hosted* StackHost::find(ConnectionId id) const {

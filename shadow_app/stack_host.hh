@@ -50,6 +50,7 @@ class StackHost final : public stack::ConnectionEvents {
   public:
     using SeedObserver = std::function<void(const stack::SeedRecord&)>;
     using ConflictObserver = std::function<void(const stack::IpAddress&, const stack::LinkAddress&)>;
+    using StateLossObserver = std::function<void(const Endpoint&)>;
 
     StackHost();
     ~StackHost() override;
@@ -66,6 +67,8 @@ class StackHost final : public stack::ConnectionEvents {
     void observe_seeds(SeedObserver observer);
     // `observer` is called when another host claims an address of ours, on the stack's core.
     void observe_conflicts(ConflictObserver observer);
+    // `observer` is called when a service's attested state is no longer known to be the primary's.
+    void observe_state_losses(StateLossObserver observer);
 
     // What the stack's functions of the same names do, with the applications' share. `now` never goes back.
     // One advance() calls at most max_timers_per_advance timers; next_deadline() is then not later than
@@ -101,6 +104,7 @@ class StackHost final : public stack::ConnectionEvents {
     void datagram(const Endpoint& service, const Endpoint& client, std::span<const std::byte> bytes) override;
     void seeded(const stack::SeedRecord& record) override;
     void address_conflict(const stack::IpAddress& address, const stack::LinkAddress& link) override;
+    void state_lost(const Endpoint& service) override;
 
   private:
     class Hosted;
@@ -129,6 +133,7 @@ class StackHost final : public stack::ConnectionEvents {
     stack::Stack* stack_ = nullptr;
     SeedObserver seed_observer_;
     ConflictObserver conflict_observer_;
+    StateLossObserver state_loss_observer_;
     Instant now_{};
     Instant timer_base_{};                        // what set_timer() counts from
     std::vector<std::unique_ptr<Hosted>> slots_;  // by ConnectionId::index

@@ -37,6 +37,7 @@ std::string format_tick(std::uint64_t number, std::uint32_t line_bytes);
 
 class Ticker final : public Application {
   public:
+    bool is_stateless() const override { return true; }
     void accepted(Connection& connection) override;
     std::size_t received(Connection& connection, std::span<const std::byte> bytes) override;
     void peer_closed(Connection& connection) override;

@@ -116,8 +116,9 @@ class Direction {
     void receive(Instant now) {
         from_.receive([&](std::span<const std::byte> frame) {
             const Fate fate = impairment_.pass(frame.size(), now);
+            const auto kept = frame.first(fate.bytes);
             for (const Instant at : fate.arrivals())
-                waiting_.push({at, next_order_++, {frame.begin(), frame.end()}});
+                waiting_.push({at, next_order_++, {kept.begin(), kept.end()}});
         });
     }
     void send_due(Instant now) {
@@ -138,6 +139,7 @@ class Direction {
         return {{"frames", c.frames},         {"lost", c.lost},
                 {"duplicated", c.duplicated}, {"reordered", c.reordered},
                 {"queue_full", c.queue_full}, {"too_long", c.too_long},
+                {"truncated", c.truncated},
                 {"not_sent", to_.failures()}};
     }
 
@@ -197,6 +199,7 @@ int main(int argc, char** argv) {
     cli.add_option("--loss", options.link.loss_per_million, "frames lost, of a million");
     cli.add_option("--duplicate", options.link.duplicate_per_million, "frames doubled, of a million");
     cli.add_option("--reorder", options.link.reorder_per_million, "frames held back, of a million");
+    cli.add_option("--truncate", options.link.truncate_per_million, "frames that lose their end, of a million");
     cli.add_option("--reorder-delay-us", options.reorder_delay_us, "how long, at most")
         ->capture_default_str();
     cli.add_option("--delay-us", options.delay_us, "of every frame");

@@ -27,8 +27,10 @@ Fate Impairment::pass(std::size_t bytes, Instant now) {
     const bool is_overtaken = chance.chance(settings_.reorder_per_million);
     const Duration jitter = chance.between(Duration::zero(), settings_.jitter);
     const Duration held_back = chance.between(Duration::zero(), settings_.reorder_delay);
+    const bool is_truncated = chance.chance(settings_.truncate_per_million);
 
     Fate fate;
+    fate.bytes = bytes;
     if (settings_.mtu != 0 && bytes > settings_.mtu + ethernet_header_bytes) {
         ++counters_.too_long;
         return fate;
@@ -52,6 +54,10 @@ Fate Impairment::pass(std::size_t bytes, Instant now) {
         arrives += held_back;
     } else {
         last_arrival_ = arrives = std::max(arrives, last_arrival_);
+    }
+    if (is_truncated && bytes > ethernet_header_bytes) {
+        ++counters_.truncated;
+        fate.bytes = chance.between(ethernet_header_bytes, bytes - 1);
     }
     fate.add(arrives);
     if (is_doubled) {

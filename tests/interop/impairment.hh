@@ -20,6 +20,7 @@ struct ImpairmentSettings {
     std::uint32_t loss_per_million = 0;
     std::uint32_t duplicate_per_million = 0;
     std::uint32_t reorder_per_million = 0;  // so many are held back and overtaken
+    std::uint32_t truncate_per_million = 0;  // so many arrive without their end, as from a capture that cuts
     Duration delay{};
     Duration jitter{};                       // up to so much more, evenly; the order is kept
     Duration reorder_delay{};                // how long the overtaken ones are held back, at most
@@ -34,6 +35,8 @@ class Fate {
   public:
     std::span<const Instant> arrivals() const { return std::span(at_).first(count_); }
     void add(Instant at) { at_[count_++] = at; }
+    // How much of the frame arrives.
+    std::size_t bytes = 0;
 
   private:
     std::array<Instant, 2> at_{};
@@ -47,6 +50,7 @@ struct ImpairmentCounters {
     std::uint64_t reordered = 0;
     std::uint64_t queue_full = 0;
     std::uint64_t too_long = 0;
+    std::uint64_t truncated = 0;
 };
 
 // One direction. Chance falls on the n-th frame as the seed says, whenever that frame comes.

@@ -44,6 +44,21 @@ TEST(Impairment, LosesAndDoublesAsOftenAsAsked) {
     EXPECT_NEAR(static_cast<double>(with(2)), 0.02 * 0.95 * frames, 0.002 * frames);
 }
 
+TEST(Impairment, CutsAsOftenAsAskedAndLeavesTheLinkHeader) {
+    ImpairmentSettings settings;
+    settings.truncate_per_million = 50'000;
+    Impairment impairment(settings, 0);
+    std::size_t cut = 0;
+    for (std::size_t i = 0; i < frames; ++i) {
+        const Fate fate = impairment.pass(1000, Instant(i * 10us));
+        EXPECT_EQ(fate.arrivals().size(), 1u);
+        EXPECT_GE(fate.bytes, 14u);
+        cut += fate.bytes < 1000 ? 1 : 0;
+    }
+    EXPECT_NEAR(static_cast<double>(cut), 0.05 * frames, 0.005 * frames);
+    EXPECT_EQ(impairment.counters().truncated, cut);
+}
+
 TEST(Impairment, GivesTheSameFatesToTheSameSeedAndOthersToTheOtherDirection) {
     ImpairmentSettings settings;
     settings.loss_per_million = 100'000;

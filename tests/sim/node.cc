@@ -53,6 +53,16 @@ stack::PromotionReport Node::promote() {
     return report;
 }
 
+std::size_t Node::missing(std::span<stack::MissingBytes> out, Duration min_age) {
+    return stack_->missing(out, min_age, queue_.now());
+}
+
+bool Node::repair(const stack::RepairBytes& answer) {
+    const bool filled = host_.repair(answer, queue_.now());
+    schedule();
+    return filled;
+}
+
 std::optional<stack::ConnectionId> Node::connect(const stack::Endpoint& local, const stack::Endpoint& remote,
                                                  const stack::LinkAddress& remote_link,
                                                  shadow_app::Application& application) {

@@ -38,6 +38,9 @@ class Node final : public stack::FrameSink {
     // Reads what has arrived, now.
     void drain();
     stack::PromotionReport promote();
+    // Stack::missing and StackHost::repair.
+    std::size_t missing(std::span<stack::MissingBytes> out, Duration min_age);
+    bool repair(const stack::RepairBytes& answer);
     std::optional<stack::ConnectionId> connect(const stack::Endpoint& local, const stack::Endpoint& remote,
                                                const stack::LinkAddress& remote_link,
                                                shadow_app::Application& application);

@@ -54,6 +54,7 @@ struct Rules {
     Count drop_nth{1, 6};
     bool drops_handshakes = false;  // only those
     Span cut_before_crash{};        // the mirror goes blind so long before the crash
+    bool repairs = false;  // there is a repair source
     std::uint32_t slow_server_per_million = 0;
     Duration bound = 120s;  // from the crash, or its absence, to the end of every connection
 };
@@ -173,9 +174,17 @@ std::vector<Rules> make_rules() {
                                .reorder_delay = 80ms,
                                .truncate_per_million = 20'000};
 
+    Rules repair = mirror_loss;
+    repair.profile = {"repair", "a mirror that loses, and a repair source that is slow, confused, or dies early"};
+    repair.repairs = true;
+    repair.messages = {5, 30};
+    repair.mirror_worst.reorder_per_million = 30'000;
+    repair.mirror_worst.reorder_delay = 20ms;
+    repair.mirror_worst.truncate_per_million = 10'000;
+
     return {handshake,   echo,        bulk,      discard,      ticker,      close,
             wan,         lossy,       slow,      mirror_order, mirror_loss, mirror_handshake,
-            mirror_drop, mirror_tail, mirror_all};
+            mirror_drop, mirror_tail, mirror_all, repair};
 }
 
 const std::vector<Rules>& rules() {
@@ -280,6 +289,18 @@ void plan_mirror_faults(const Rules& rules, Random random, Scenario& scenario, I
     scenario.replica_slowness = slowness();
 }
 
+// The deadline may be shorter or longer than any grace time.
+RepairSettings plan_repair(Random random, Instant crash) {
+    RepairSettings repair;
+    repair.deadline = draw(random, Span{5ms, 400ms});
+    repair.delay = draw(random, random.chance(half) ? Span{100us, 2ms} : Span{1ms, 100ms});
+    repair.jitter = draw(random, Span{0us, 5ms});
+    if (random.chance(half)) repair.loss_per_million = static_cast<std::uint32_t>(random.between(1, half));
+    if (random.chance(half)) repair.nonsense_per_million = static_cast<std::uint32_t>(random.between(1, half));
+    if (random.chance(half / 2)) repair.dies_at = crash - draw(random, Span{0ms, 400ms});
+    return repair;
+}
+
 MirrorSettings plan_mirror(Random& random) {
     MirrorSettings mirror;
     mirror.kind = random.chance(half) ? MirrorKind::uplink : MirrorKind::primary_port;
@@ -317,6 +338,7 @@ Scenario plan(const Rules& rules, std::uint64_t seed, Instant start) {
     scenario.poll_interval = draw(random, Span{0us, 100us});
     scenario.ends_at = crash + rules.bound;
     plan_mirror_faults(rules, random.stream("faults"), scenario, crash);
+    if (rules.repairs) scenario.repair = plan_repair(random.stream("repair"), crash);
     return scenario;
 }
 

@@ -12,6 +12,7 @@
 #include "tests/sim/clients.hh"
 #include "tests/sim/mirror.hh"
 #include "tests/sim/network.hh"
+#include "tests/sim/repair_source.hh"
 #include "tests/sim/slow_application.hh"
 
 namespace understudy::sim {
@@ -22,6 +23,7 @@ struct Scenario {
     std::vector<std::vector<ConnectionPlan>> connections;  // by client host
     std::vector<LinkSettings> client_links;                // by client host
     MirrorSettings mirror;
+    RepairSettings repair;
     Slowness primary_slowness, replica_slowness;
     stack::TcpSettings client_tcp, primary_tcp, replica_tcp;
     Duration heartbeat_interval{};

@@ -47,6 +47,17 @@ INSTANTIATE_TEST_SUITE_P(Simulation, EveryProfile, ::testing::ValuesIn(profiles(
                              return name;
                          });
 
+TEST(Repair, OfAConfusedSourceFillsSomeAndRefusesTheRest) {
+    std::uint64_t repairs = 0, refused = 0;
+    for (std::uint64_t seed = 1; seed <= seeds_per_profile; ++seed) {
+        const RunResult result = run(*find_profile("repair"), seed);
+        repairs += result.repairs;
+        refused += result.repairs_refused;
+    }
+    EXPECT_GT(repairs, 0u);
+    EXPECT_GT(refused, 0u);
+}
+
 TEST(Demo, TellsOfAFailoverThatEveryConnectionSurvives) {
     const RunResult result = World(make_demo_scenario(1, World::start()), 1, nullptr).run();
     EXPECT_TRUE(result.violations.empty());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "shadow_app/registry.hh"
 #include "tests/sim/lan.hh"
@@ -13,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration reset_bound = 1s;     // several round trips of any profile
+constexpr Duration repair_interval = 2ms, repair_min_age = 2ms;
 constexpr Duration settle_bound = 300s;  // by then nobody may remember a connection
 
 stack::LinkAddress client_link(std::size_t host) {
@@ -41,6 +43,7 @@ World::World(const Scenario& scenario, std::uint64_t seed, std::ostream* trace)
              [this](const stack::Endpoint& client) { return is_live(client); }),
       conversation_([this](auto& oracle, auto& what) { accuse(oracle, what); }),
       switch_(queue_, random_.stream("switch")),
+      repair_source_(queue_, random_.stream("repair source"), scenario_.repair),
       heartbeat_random_(random_.stream("heartbeat")) {
     if (!scenario_.mirror.is_faultless()) conversation_.forgive_ignorance();
     build_servers();
@@ -52,6 +55,7 @@ World::World(const Scenario& scenario, std::uint64_t seed, std::ostream* trace)
     control_ = std::make_unique<TakeoverControl>(
         queue_, decision, [this](const failover::Action& action) { on_decision(action); });
     send_heartbeat();
+    if (scenario_.repair.deadline != Duration::zero()) ask_for_repairs();
     if (scenario_.crash_at) queue_.at(*scenario_.crash_at, [this] { crash(); });
 }
 
@@ -92,6 +96,7 @@ stack::Settings World::server_settings(const stack::TcpSettings& tcp, stack::Lin
     settings.mtu = lan_mtu;
     settings.max_connections = 1024;
     settings.tcp = tcp;
+    settings.shadow.repair_deadline = scenario_.repair.deadline;
     return settings;
 }
 
@@ -129,8 +134,12 @@ void World::build_servers() {
         queue_, random_.stream("mirror"), scenario_.mirror, primary_link, replica_link,
         [this](const Frame& frame, stack::Source source) { on_tap(frame, source); });
     mirror_->set_primary_port(primary_port_);
-    switch_.observe(
-        [this](const Switch::Passage& passage, const Frame& frame) { mirror_->on_passage(passage, frame); });
+    switch_.observe([this](const Switch::Passage& passage, const Frame& frame) {
+        mirror_->on_passage(passage, frame);
+        if (passage.to != primary_port_ || scenario_.repair.deadline == Duration::zero()) return;
+        const bool from_primary = passage.from == primary_port_;
+        repair_source_.keep(read_frame(*frame, SIZE_MAX).packet, from_primary);
+    });
 }
 
 void World::add_server(Node& node, const stack::Settings& settings, const LinkSettings& link,
@@ -191,8 +200,42 @@ void World::send_heartbeat() {
     queue_.after(scenario_.heartbeat_interval, [this] { send_heartbeat(); });
 }
 
+// As tools/daemon/repairer.cc does.
+void World::ask_for_repairs() {
+    if (over_ || promoted_at_ || !primary_->is_alive()) return;
+    std::array<stack::MissingBytes, 16> missing;
+    const std::size_t count = replica_->missing(missing, repair_min_age);
+    for (const stack::MissingBytes& what : std::span(missing).first(count)) {
+        const auto request = repair_asker_.ask(
+            {{what.client.address.octets, what.client.port},
+             {what.service.address.octets, what.service.port},
+             what.direction == stack::Direction::from_primary,
+             what.begin,
+             what.end},
+            {0, what.connection.index, what.connection.generation},
+            failover::Instant(queue_.now().time_since_epoch()));
+        if (request)
+            repair_source_.ask(*request,
+                               [this](const proto::v1::RepairAnswer& answer) { on_repair_answer(answer); });
+    }
+    queue_.after(repair_interval, [this] { ask_for_repairs(); });
+}
+
+void World::on_repair_answer(const proto::v1::RepairAnswer& answer) {
+    if (over_ || promoted_at_) return;
+    const auto piece = repair_asker_.take(answer);
+    const bool filled =
+        piece && replica_->repair({{piece->owner[1], piece->owner[2]},
+                                   piece->from_primary ? stack::Direction::from_primary : stack::Direction::from_client,
+                                   piece->begin,
+                                   std::as_bytes(std::span(piece->bytes)),
+                                   piece->fin});
+    ++(filled ? result_.repairs : result_.repairs_refused);
+}
+
 void World::crash() {
     if (over_) return;
+    repair_source_.die();
     crashed_at_ = queue_.now();
     primary_->crash();
     switch_.cut(primary_port_, scenario_.crash_loses_in_flight);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "failover/repair_asker.hh"
 #include "shadow_app/application.hh"
 #include "tests/sim/clients.hh"
 #include "tests/sim/event_queue.hh"
@@ -16,6 +17,7 @@
 #include "tests/sim/network.hh"
 #include "tests/sim/node.hh"
 #include "tests/sim/oracles.hh"
+#include "tests/sim/repair_source.hh"
 #include "tests/sim/scenario.hh"
 #include "tests/sim/takeover.hh"
 #include "tests/sim/trace.hh"
@@ -37,6 +39,8 @@ struct RunResult {
     std::uint64_t reset = 0;     // of those: by the replica, which did not cover them
     std::uint64_t covered = 0;   // at the takeover
     std::uint64_t uncovered = 0;
+    std::uint64_t repairs = 0;          // answers of the repair source that filled something
+    std::uint64_t repairs_refused = 0;  // and those that did not
     std::uint64_t bytes_checked = 0;  // received by clients, each compared
     std::uint64_t frames_sent = 0;
     std::uint64_t events = 0;
@@ -75,6 +79,8 @@ class World {
     void add_client(std::size_t host);
     void open(ClientHost& host, ScriptedClient& client);
     void send_heartbeat();
+    void ask_for_repairs();
+    void on_repair_answer(const proto::v1::RepairAnswer& answer);
     void crash();
     void on_decision(const failover::Action& action);
     void take_over();
@@ -108,6 +114,8 @@ class World {
 
     Switch switch_;
     std::unique_ptr<Mirror> mirror_;
+    RepairSource repair_source_;
+    failover::RepairAsker repair_asker_{{}, 1};
     std::unique_ptr<shadow_app::Application> primary_app_, replica_app_;
     std::unique_ptr<SlowApplication> primary_slow_, replica_slow_;
     std::unique_ptr<InputJudge> primary_judge_, replica_judge_;

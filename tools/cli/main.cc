@@ -31,6 +31,8 @@ struct Options {
     std::uint64_t after = 0;
     bool all = false;
     RunOptions run;
+    std::string reason;
+    std::vector<std::string> services;
 };
 
 ControlClient connect(const Options& options) {
@@ -212,6 +214,22 @@ int maintenance(const Options& options) {
     return exit_success;
 }
 
+int attest(const Options& options) {
+    ControlClient client = connect(options);
+    v1::ControlRequest request;
+    auto& wanted = *request.mutable_attest();
+    wanted.set_reason(options.reason);
+    wanted.mutable_services()->Add(options.services.begin(), options.services.end());
+    const auto response = ask(client, request, v1::ControlResponse::kAttest);
+    if (options.json) {
+        std::cout << to_json(response.attest()) << '\n';
+        return exit_success;
+    }
+    for (const std::string& service : response.attest().services())
+        std::cout << service << " is attested: its connections can be covered from now on\n";
+    return exit_success;
+}
+
 int events(const Options& options) {
     ControlClient client = connect(options);
     const char* separator = "";
@@ -294,6 +312,13 @@ int run(int argc, const char* const* argv) {
         ->add_option("STATE", options.on_or_off, "on or off")
         ->required()
         ->check(CLI::IsMember({"on", "off"}));
+    CLI::App* attestation = add("attest", "vouch that the state of a program is that of the primary's", attest);
+    attestation->add_option("--reason", options.reason, "how that is known, for the event log")
+        ->required()
+        ->type_name("TEXT");
+    attestation
+        ->add_option("--service", options.services, "which services; by default every one that has a state")
+        ->type_name("ADDR:PORT");
     add("events", "what happened, the oldest first", events)
         ->add_option("--after", options.after, "only events with a higher sequence")
         ->type_name("N");
@@ -309,7 +334,7 @@ int run(int argc, const char* const* argv) {
     run_command->add_option("command", options.run.command, "the program and its arguments, after --")
         ->required()
         ->type_name("CMD");
-    run_command->callback([&command] { command = run_service; });
+    run_command->callback([&chosen] { chosen = run_service; });
     if (const auto status_code = parse_command_line(app, argc, argv)) return *status_code;
     const int result = chosen(options);
     std::cout.flush();

@@ -90,16 +90,37 @@ void print_connections(std::ostream& out, const v1::ConnectionCounts& counts) {
     if (counts.bytes() != 0)
         out << fmt::format(", {:.1f} % of bytes", 100.0 * static_cast<double>(counts.covered_bytes()) /
                                                       static_cast<double>(counts.bytes()));
-    if (counts.lag_bytes() != 0)
-        out << fmt::format("; applications are {} bytes behind, one of them {}", counts.lag_bytes(),
-                           counts.largest_lag_bytes());
     out << '\n';
+    if (counts.lag_bytes() != 0)
+        out << fmt::format("lag          applications are {} bytes behind, one of them {}, for {}\n",
+                           counts.lag_bytes(), counts.largest_lag_bytes(), milliseconds(counts.largest_lag_ms()));
+    if (counts.overlapped() != 0)
+        out << fmt::format("overlaps     inputs of {} connections were with the primary together with another's\n",
+                           counts.overlapped());
+}
+
+void print_mirror_loss(std::ostream& out, const v1::MirrorLoss& loss) {
+    if (loss.from_client_bytes() == 0 && loss.from_primary_bytes() == 0) return;
+    out << fmt::format("mirror       missed {:.3f} % of {} client bytes, {:.3f} % of {} of the primary\n",
+                       100 * loss.from_client_ratio(), loss.from_client_bytes(), 100 * loss.from_primary_ratio(),
+                       loss.from_primary_bytes());
 }
 
 std::string datagrams_text(const v1::DatagramCounts& counts) {
     return fmt::format(
         ": {} received, {} answered, {} as the primary did, {} not, {} of the primary unmatched",
         counts.received(), counts.answered(), counts.matched(), counts.expired(), counts.unmatched());
+}
+
+std::string lag_text(const v1::ConnectionRow& row) {
+    if (row.lag_bytes() == 0) return "-";
+    return fmt::format("{} B, {}", row.lag_bytes(), milliseconds(row.lag_ms()));
+}
+
+std::string state_text(const v1::ServiceStatus& service) {
+    if (service.state().empty() || service.state() == "stateless") return "";
+    return ", state " + service.state() +
+           (service.state() == "attested" ? "" : ": not covered until understudy attest");
 }
 
 void print_links(std::ostream& out, const v1::StatusResponse& status) {
@@ -188,6 +209,7 @@ void print_status(std::ostream& out, const v1::StatusResponse& status) {
     if (status.maintenance()) out << "maintenance  takeovers but an operator's are forbidden\n";
     if (!status.last_evidence().empty()) out << "decision     " << status.last_evidence() << '\n';
     print_connections(out, status.connections());
+    print_mirror_loss(out, status.mirror_loss());
     out << "tap          "
         << (status.has_primary_on_tap_ms_ago() ? fmt::format("last frame of the primary {} ago",
                                                              milliseconds(status.primary_on_tap_ms_ago()))
@@ -197,7 +219,7 @@ void print_status(std::ostream& out, const v1::StatusResponse& status) {
                        milliseconds(status.heartbeat_interval_ms()), status.heartbeat_misses());
     for (const v1::ServiceStatus& service : status.services())
         out << fmt::format("service      {} {}{}\n", service.endpoint(), service.application(),
-                           service.has_datagrams() ? datagrams_text(service.datagrams()) : "");
+                           service.has_datagrams() ? datagrams_text(service.datagrams()) : state_text(service));
     print_links(out, status);
     print_ports(out, status);
 }
@@ -242,9 +264,11 @@ void add_row(Table& table, const v1::ConnectionRow& row) {
                             row.coverage() == "diverged" || row.coverage() == "conflicting";
     std::string coverage = row.coverage();
     if (has_offset) coverage += fmt::format(" at {}", row.detail());
+    if (row.missing_bytes() != 0)
+        coverage += fmt::format(", {} bytes for {}", row.missing_bytes(), milliseconds(row.missing_ms()));
     if (!row.hindrance().empty()) coverage += ": " + row.hindrance();
     table.add({row.client(), row.service(), row.state(), coverage, std::to_string(row.snd_una()),
-               std::to_string(row.snd_nxt()), std::to_string(row.rcv_nxt()), std::to_string(row.lag_bytes()),
+               std::to_string(row.snd_nxt()), std::to_string(row.rcv_nxt()), lag_text(row),
                std::to_string(row.bytes_received()), std::to_string(row.bytes_sent()),
                milliseconds(row.srtt_ms()), row.verified() ? "yes" : "no"});
 }

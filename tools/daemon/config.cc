@@ -230,6 +230,10 @@ void add_options(CLI::App& app, DaemonOptions& o) {
         ->capture_default_str();
     o.control = default_control_path;
     app.add_option("--control", o.control, "control socket")->capture_default_str()->type_name("PATH");
+    app.add_option("--metrics-listen", o.metrics_listen,
+                   "serve metrics for Prometheus at http://ADDR:PORT/metrics, to anybody who can reach it: prefer "
+                   "127.0.0.1")
+        ->type_name("ADDR:PORT");
     app.add_option("--event-log", o.event_log, "append events as JSON lines to this file")->type_name("FILE");
     app.add_option("--record", o.record, "write every connection sync to this file")->type_name("FILE");
     app.add_option("--poll", o.poll, "adaptive: sleep when idle, bounded; busy: never sleep")
@@ -388,6 +392,12 @@ DaemonConfig make_config(const DaemonOptions& o) {
     config.cores = o.cores;
     config.core_ring_bytes = o.core_ring_kib << 10;
     config.control = o.control;
+    if (!o.metrics_listen.empty()) {
+        config.metrics_listen = stack::parse_endpoint(o.metrics_listen);
+        if (!config.metrics_listen || config.metrics_listen->port == 0)
+            throw UsageError("--metrics-listen \"" + o.metrics_listen +
+                             "\" is not ADDR:PORT, for example 127.0.0.1:9464");
+    }
     config.event_log = o.event_log;
     config.record = o.record;
     config.dpdk_args = o.dpdk_args;

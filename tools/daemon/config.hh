@@ -52,6 +52,7 @@ struct DaemonOptions {
     std::vector<std::string> witnesses;
     bool require_first_heartbeat = true;
     std::filesystem::path control;
+    std::string metrics_listen;
     std::filesystem::path event_log;
     std::filesystem::path record;
     std::string poll = "adaptive";
@@ -102,6 +103,7 @@ struct DaemonConfig {
     std::size_t cores = 1;
     std::size_t core_ring_bytes = 0;
     std::filesystem::path control;
+    std::optional<stack::Endpoint> metrics_listen;
     std::filesystem::path event_log;  // empty: in memory only
     std::filesystem::path record;     // empty: none
     std::string dpdk_args;

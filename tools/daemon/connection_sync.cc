@@ -78,6 +78,10 @@ proto::v1::ConnectionRow to_connection_row(const stack::ConnectionSnapshot& s) {
     row.set_rto_ms(to_ms(s.rto));
     row.set_verified(s.verified);
     row.set_lag_bytes(lag_bytes(s));
+    row.set_lag_ms(to_ms(s.lag_time));
+    row.set_missing_bytes(s.missing_bytes);
+    row.set_missing_ms(to_ms(s.missing_for));
+    row.set_overlapped(s.overlapped);
     if (s.hindrance != stack::Hindrance::none) row.set_hindrance(stack::to_string(s.hindrance));
     if (s.difference) {
         auto& difference = *row.mutable_difference();

@@ -35,6 +35,13 @@ std::uint64_t arrival_number(Instant at) {
 constexpr std::uint32_t checked_bit = 1u << 31, source_mask = 0xff;
 constexpr unsigned tap_shift = 8;
 
+// Whether nothing but time keeps the application behind the primary.
+bool can_catch_up(stack::Coverage coverage) {
+    using stack::Coverage;
+    return coverage == Coverage::covered || coverage == Coverage::half_open || coverage == Coverage::inferred ||
+           coverage == Coverage::state;
+}
+
 std::uint32_t tag_of(const stack::ReceivedFrame& frame) {
     return static_cast<std::uint32_t>(frame.source) | std::uint32_t{frame.tap} << tap_shift |
            (frame.transport_checked ? checked_bit : 0);
@@ -77,6 +84,9 @@ Core::Core(Settings settings, Queues queues, const tap::FlowSpread& spread, Hand
     host_.observe_seeds([this](const stack::SeedRecord& record) { on_seed(record); });
     host_.observe_conflicts([this](const stack::IpAddress& address, const stack::LinkAddress& link) {
         conflicts_.push({settings_.clock(), address, link});
+    });
+    host_.observe_state_losses([this](const stack::Endpoint& service) {
+        state_losses_.push({settings_.clock(), service});
     });
 }
 
@@ -137,6 +147,12 @@ std::optional<Core::AddressConflict> Core::next_conflict() {
     AddressConflict conflict;
     if (!conflicts_.pop(conflict)) return std::nullopt;
     return conflict;
+}
+
+std::optional<Core::StateLoss> Core::next_state_loss() {
+    StateLoss loss;
+    if (!state_losses_.pop(loss)) return std::nullopt;
+    return loss;
 }
 
 void Core::on_seed(const stack::SeedRecord& record) {
@@ -383,7 +399,7 @@ std::size_t Core::go_on_with_takeover() {
     std::size_t work = 0;
     if (step_ == Step::none) {
         record_ = {};
-        record_.coverage = count_coverage();
+        record_.coverage = count_coverage(&record_.uncovered);
         taps_drained_ = 0;
         step_ = Step::draining;
     }
@@ -443,20 +459,27 @@ void Core::open() {
     takeover_.promoted(index(), record_);
 }
 
-CoverageCount Core::count_coverage() const {
+CoverageCount Core::count_coverage(std::vector<stack::ConnectionSnapshot>* uncovered) const {
     CoverageCount count;
     std::uint32_t cursor = 0;
     do {
         for (const stack::ConnectionSnapshot& c : stack_.snapshots(cursor, 1024)) {
             if (c.state == stack::State::time_wait) continue;
             ++count.open;
-            const std::uint64_t bytes = c.bytes_received + c.bytes_sent, lag = lag_bytes(c);
+            const std::uint64_t bytes = c.bytes_received + c.bytes_sent;
             count.bytes += bytes;
-            count.lag_bytes += lag;
-            count.largest_lag_bytes = std::max(count.largest_lag_bytes, lag);
+            if (can_catch_up(c.coverage)) {
+                const std::uint64_t lag = lag_bytes(c);
+                count.lag_bytes += lag;
+                count.largest_lag_bytes = std::max(count.largest_lag_bytes, lag);
+                count.largest_lag_time = std::max(count.largest_lag_time, c.lag_time);
+            }
+            if (c.overlapped) ++count.overlapped;
             if (c.coverage == stack::Coverage::covered) {
                 ++count.covered;
                 count.covered_bytes += bytes;
+            } else if (uncovered != nullptr && uncovered->size() < TakeoverRecord::max_listed) {
+                uncovered->push_back(c);
             }
             if (c.verified) ++count.verified;
             count.add(c.coverage, 1);

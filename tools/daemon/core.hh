@@ -104,13 +104,21 @@ class Core {
     };
     std::optional<AddressConflict> next_conflict();
 
+    // The next service whose attested state was lost; nothing: none waits. One consumer.
+    struct StateLoss {
+        stack::Instant at{};
+        stack::Endpoint service;
+    };
+    std::optional<StateLoss> next_state_loss();
+
     // The core's side: for its loop, for tasks, and for tests that turn it by hand.
 
     // Polls everything once. Returns how much there was to do.
     std::size_t turn();
     // One probe of the primary's kernel for `address` (rules.md 15).
     void probe_primary(const stack::IpAddress& address, const stack::LinkAddress& primary);
-    CoverageCount count_coverage() const;
+    // Those that are not covered are added to `uncovered` as well, if it is there, until it has TakeoverRecord::max_listed.
+    CoverageCount count_coverage(std::vector<stack::ConnectionSnapshot>* uncovered = nullptr) const;
     // Stack::mute and Stack::announce.
     void mute();
     void announce();
@@ -127,6 +135,8 @@ class Core {
         for (const auto& [endpoint, application] : settings_.applications)
             visit(*application);
     }
+    // Stack::attest.
+    bool attest(const stack::Endpoint& service) { return stack_.attest(service); }
     std::size_t index() const { return settings_.index; }
     const stack::Stack& stack() const { return stack_; }
     const tap::Classifier& classifier() const { return classifier_; }
@@ -145,6 +155,7 @@ class Core {
     static constexpr std::size_t burst = 32;
     static constexpr std::size_t seed_ring = 4096;
     static constexpr std::size_t conflict_ring = 64;
+    static constexpr std::size_t state_loss_ring = 256;
 
     enum class Step : std::uint8_t { none, draining, gathering, opening };
 
@@ -224,6 +235,8 @@ class Core {
     std::uint64_t seeds_lost_ = 0;
     // The stack limits their rate; one that finds no room is counted by the stack all the same.
     boost::lockfree::spsc_queue<AddressConflict, boost::lockfree::capacity<conflict_ring>> conflicts_;
+    // One that finds no room is counted by the stack all the same, and shows in the service's state.
+    boost::lockfree::spsc_queue<StateLoss, boost::lockfree::capacity<state_loss_ring>> state_losses_;
     std::atomic<std::int64_t> newest_from_primary_ns_{0};
     std::atomic<std::int64_t> taps_read_until_ns_{0};
     std::atomic<bool> lacks_bytes_{false};

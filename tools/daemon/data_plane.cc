@@ -80,8 +80,11 @@ Core::Settings core_settings(const DataPlane::Settings& settings, const tap::Por
         };
     core.classifier = settings.classifier;
     core.wrappings = settings.wrappings;
-    for (const auto& [endpoint, name] : settings.applications)
-        core.applications.emplace_back(endpoint, make_application(settings, name));
+    for (const auto& [endpoint, name] : settings.applications) {
+        auto application = make_application(settings, name);
+        core.stack.replication[endpoint].stateful = !application->is_stateless();
+        core.applications.emplace_back(endpoint, std::move(application));
+    }
     for (const auto& [endpoint, name] : settings.datagram_applications)
         core.datagram_applications.emplace_back(endpoint, make_datagram_application(settings, name));
     core.poll = settings.poll;

@@ -133,6 +133,9 @@ Replica::Replica(boost::asio::io_context& io, const DaemonConfig& config, EventL
     plane_ = open_data_plane(config);
     if (const auto services = config.program_services(); !services.empty())
         shim_ = std::make_unique<ShimChannel>(io, channel_path(config.control), services, *plane_);
+    attestations_ = std::make_unique<Attestations>(*plane_, events_, config_.stack.services);
+    if (config.metrics_listen)
+        metrics_ = std::make_unique<Metrics>(io, *this, stack::to_string(*config.metrics_listen));
     if (config.repair) repairer_ = std::make_unique<Repairer>(io, *plane_, *heartbeats_, unpredictable());
 }
 
@@ -167,6 +170,7 @@ void Replica::start() {
 }
 
 void Replica::stop() {
+    metrics_.reset();
     if (watcher_) watcher_->stop();
     if (fence_) fence_->stop();
     if (repairer_) repairer_->stop();
@@ -383,12 +387,20 @@ void Replica::report_takeover(const TakeoverRecord& record, failover::Instant de
     EventFields coverage = EventFields::object();
     for (const auto& [reason, count] : record.coverage.by_coverage)
         coverage[stack::to_string(reason)] = count;
+    EventFields uncovered = EventFields::array();
+    for (const stack::ConnectionSnapshot& c : record.uncovered)
+        uncovered.push_back({{"client", stack::to_string(c.client)},
+                             {"service", stack::to_string(c.service)},
+                             {"coverage", stack::to_string(c.coverage)},
+                             {"detail", c.detail},
+                             {"missing_bytes", c.missing_bytes}});
     events_.add_at(decided_at.time_since_epoch().count(), "decision",
                    {{"evidence", evidence},
                     {"open", record.coverage.open},
                     {"covered", record.coverage.covered},
                     {"uncovered", record.coverage.open - record.coverage.covered},
-                    {"coverage", coverage}});
+                    {"coverage", coverage},
+                    {"uncovered_connections", uncovered}});
     events_.add_at(ns(record.drained_at), "drained", {{"frames", record.drained_frames}});
     events_.add_at(ns(record.gate_open_at), "gate_open");
     events_.add_at(ns(record.announced_at), "announced");
@@ -421,6 +433,7 @@ void Replica::schedule_seed_writing() {
         if (error) return;
         write_seeds();
         report_conflicts();
+        attestations_->report_losses();
         schedule_seed_writing();
     });
 }
@@ -510,6 +523,9 @@ void Replica::handle(const proto::v1::ControlRequest& request, Completion done) 
             break;
         case Request::kMaintenance:
             answer_maintenance(request.maintenance().on(), done);
+            break;
+        case Request::kAttest:
+            attestations_->answer(request.attest(), done);
             break;
         default:
             done(error_response(proto::v1::ControlError::UNKNOWN_REQUEST,

@@ -14,8 +14,10 @@
 #include "proto/recording.hh"
 #include "tools/common/event_log.hh"
 #include "tools/control/server.hh"
+#include "tools/daemon/attestations.hh"
 #include "tools/daemon/config.hh"
 #include "tools/daemon/data_plane.hh"
+#include "tools/daemon/metrics.hh"
 #include "tools/daemon/repairer.hh"
 #include "tools/daemon/shim_channel.hh"
 
@@ -70,6 +72,7 @@ class Replica final : public ControlHandler {
     EventLog& events_;
     std::optional<proto::RecordingWriter> recording_;
     std::unique_ptr<DataPlane> plane_;
+    std::unique_ptr<Attestations> attestations_;
     std::unique_ptr<failover::LinkProbe> probe_;  // nothing: not wanted, or not permitted
     std::unique_ptr<failover::LinkProbe> witness_;  // nothing: none is named
     std::unique_ptr<failover::HeartbeatService> heartbeats_;
@@ -79,6 +82,7 @@ class Replica final : public ControlHandler {
     std::unique_ptr<failover::Fence> fence_;  // nothing: none is configured
     std::unique_ptr<failover::Watcher> watcher_;
     std::unique_ptr<ControlServer> control_;
+    std::unique_ptr<Metrics> metrics_;  // nothing: not wanted
     boost::asio::steady_timer seed_timer_;
     boost::asio::steady_timer address_probe_timer_;
     std::vector<std::string> interfaces_;  // whose carrier proves our connectivity

@@ -76,8 +76,22 @@ void add_up(proto::v1::ConnectionCounts& sums, const proto::v1::ConnectionCounts
     sums.set_covered_bytes(sums.covered_bytes() + more.covered_bytes());
     sums.set_lag_bytes(sums.lag_bytes() + more.lag_bytes());
     sums.set_largest_lag_bytes(std::max(sums.largest_lag_bytes(), more.largest_lag_bytes()));
+    sums.set_largest_lag_ms(std::max(sums.largest_lag_ms(), more.largest_lag_ms()));
+    sums.set_overlapped(sums.overlapped() + more.overlapped());
     for (const auto& [coverage, count] : more.by_coverage())
         (*sums.mutable_by_coverage())[coverage] += count;
+}
+
+void add_up(proto::v1::MirrorLoss& sums, const proto::v1::MirrorLoss& more) {
+    sums.set_from_client_bytes(sums.from_client_bytes() + more.from_client_bytes());
+    sums.set_from_client_missed_bytes(sums.from_client_missed_bytes() + more.from_client_missed_bytes());
+    sums.set_from_primary_bytes(sums.from_primary_bytes() + more.from_primary_bytes());
+    sums.set_from_primary_missed_bytes(sums.from_primary_missed_bytes() + more.from_primary_missed_bytes());
+    const auto ratio = [](std::uint64_t missed, std::uint64_t all) {
+        return all == 0 ? 0 : static_cast<double>(missed) / static_cast<double>(all);
+    };
+    sums.set_from_client_ratio(ratio(sums.from_client_missed_bytes(), sums.from_client_bytes()));
+    sums.set_from_primary_ratio(ratio(sums.from_primary_missed_bytes(), sums.from_primary_bytes()));
 }
 
 void add_up(proto::v1::DatagramCounts& sums, const proto::v1::DatagramCounts& more) {
@@ -86,6 +100,23 @@ void add_up(proto::v1::DatagramCounts& sums, const proto::v1::DatagramCounts& mo
     sums.set_matched(sums.matched() + more.matched());
     sums.set_expired(sums.expired() + more.expired());
     sums.set_unmatched(sums.unmatched() + more.unmatched());
+}
+
+void add_services(google::protobuf::RepeatedPtrField<proto::v1::ServiceStatus>& rows, const Core& core) {
+    for (const stack::ServiceSnapshot& service : core.stack().services()) {
+        auto& row = *rows.Add();
+        row.set_endpoint(stack::to_string(service.service));
+        row.set_state(stack::to_string(service.state));
+    }
+}
+
+// A service's state is known to be equal where it is on every core.
+void add_up_state(proto::v1::ServiceStatus& sum, const std::string& more) {
+    using stack::ServiceState;
+    for (const ServiceState worst : {ServiceState::lost, ServiceState::unproven, ServiceState::attested})
+        if (sum.state() == stack::to_string(worst) || more == stack::to_string(worst))
+            return sum.set_state(stack::to_string(worst));
+    sum.set_state(more);
 }
 
 // Without the application's name, which a core does not know.
@@ -127,8 +158,17 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
     connections.set_covered_bytes(count.covered_bytes);
     connections.set_lag_bytes(count.lag_bytes);
     connections.set_largest_lag_bytes(count.largest_lag_bytes);
+    connections.set_largest_lag_ms(std::chrono::duration<double, std::milli>(count.largest_lag_time).count());
+    connections.set_overlapped(count.overlapped);
     for (const auto& [coverage, number] : count.by_coverage)
         (*connections.mutable_by_coverage())[stack::to_string(coverage)] = number;
+    const stack::Counters& counters = core.stack().counters();
+    auto& loss = *part.mutable_mirror_loss();
+    loss.set_from_client_bytes(counters.client_bytes_confirmed);
+    loss.set_from_client_missed_bytes(counters.client_bytes_missed);
+    loss.set_from_primary_bytes(counters.primary_bytes_followed);
+    loss.set_from_primary_missed_bytes(counters.primary_bytes_missed);
+    add_services(*part.mutable_services(), core);
     add_datagram_services(*part.mutable_services(), core);
     return part;
 }
@@ -136,6 +176,8 @@ proto::v1::StatusResponse core_status(const DataPlane& plane, const Core& core) 
 void add_core_status(proto::v1::StatusResponse& status, const std::vector<proto::v1::StatusResponse>& parts) {
     *status.mutable_ports() = parts[0].ports();
     *status.mutable_connections() = parts[0].connections();
+    for (const auto& part : parts)
+        add_up(*status.mutable_mirror_loss(), part.mirror_loss());
     for (std::size_t i = 1; i < parts.size(); ++i) {
         add_up(*status.mutable_ports(0)->mutable_counters(), parts[i].ports(0).counters());
         add_up(*status.mutable_connections(), parts[i].connections());
@@ -143,8 +185,12 @@ void add_core_status(proto::v1::StatusResponse& status, const std::vector<proto:
     for (auto& service : *status.mutable_services())
         for (const auto& part : parts)
             for (const auto& of_core : part.services())
-                if (of_core.endpoint() == service.endpoint())
+                if (of_core.endpoint() != service.endpoint())
+                    continue;
+                else if (of_core.has_datagrams())
                     add_up(*service.mutable_datagrams(), of_core.datagrams());
+                else
+                    add_up_state(service, of_core.state());
 }
 
 proto::v1::ConnectionsResponse connection_page(const Core& core, std::size_t cores, ConnectionCursor cursor,

@@ -19,12 +19,15 @@ void CoverageCount::add(const CoverageCount& other) {
     covered_bytes += other.covered_bytes;
     lag_bytes += other.lag_bytes;
     largest_lag_bytes = std::max(largest_lag_bytes, other.largest_lag_bytes);
+    largest_lag_time = std::max(largest_lag_time, other.largest_lag_time);
+    overlapped += other.overlapped;
     for (const auto& [reason, count] : other.by_coverage)
         add(reason, count);
 }
 
 void TakeoverRecord::add(const TakeoverRecord& other) {
     coverage.add(other.coverage);
+    uncovered.insert(uncovered.end(), other.uncovered.begin(), other.uncovered.end());
     drained_at = std::max(drained_at, other.drained_at);
     gate_open_at = std::max(gate_open_at, other.gate_open_at);
     announced_at = std::max(announced_at, other.announced_at);

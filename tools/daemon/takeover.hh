@@ -25,8 +25,11 @@ struct CoverageCount {
     std::uint32_t verified = 0;
     std::uint64_t bytes = 0;          // of the open ones, both directions
     std::uint64_t covered_bytes = 0;  // of the covered ones
-    std::uint64_t lag_bytes = 0;      // how far the applications are behind the primary
+    // How far the applications are behind the primary, on connections on which they can catch up.
+    std::uint64_t lag_bytes = 0;
     std::uint64_t largest_lag_bytes = 0;
+    stack::Duration largest_lag_time{};
+    std::uint32_t overlapped = 0;
     std::vector<std::pair<stack::Coverage, std::uint32_t>> by_coverage;
 
     void add(stack::Coverage coverage, std::uint32_t count);
@@ -35,7 +38,10 @@ struct CoverageCount {
 
 // A takeover as a core went through it, or all of them: each step with its instant.
 struct TakeoverRecord {
+    static constexpr std::size_t max_listed = 256;  // of each core
+
     CoverageCount coverage;  // at the decision's arrival, before anything changed
+    std::vector<stack::ConnectionSnapshot> uncovered;  // then, as many as are listed
     stack::Instant drained_at{};
     stack::Instant gate_open_at{};
     stack::Instant announced_at{};

@@ -153,6 +153,7 @@ class FailoverRun:
         primary.wait_until_ready()
         replica.wait_until_heartbeats_are_heard(options.heartbeat_interval_ms)
         self._hosts = [*reversed(replica.programs), *primary.programs]
+        replica.attest("lab: both programs have just begun")
 
         def start_primary_again() -> Primary:
             again = Primary(options, self._tools, self._topology, folder, returns=True)
@@ -199,7 +200,7 @@ class FailoverRun:
             self._impair(f"impair{i}", (f"y{i}", f"m{i}"), [
                 "--seed", str(os.getpid() + i), "--loss", str(faults.loss),
                 "--reorder", str(faults.reorder), "--reorder-delay-us", str(_OVERTAKEN_BY_US),
-                "--duplicate", str(faults.duplicate)], folder)
+                "--duplicate", str(faults.duplicate), "--truncate", str(faults.truncate)], folder)
 
     def _lengthen_the_path(self, path: ClientPath, folder: Path) -> None:
         self._impair("path", ("w0", "w1"), [

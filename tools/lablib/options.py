@@ -35,10 +35,11 @@ class MirrorFaults:
     loss: int = 0
     reorder: int = 0
     duplicate: int = 0
+    truncate: int = 0
 
     @property
     def any(self) -> bool:
-        return bool(self.loss or self.reorder or self.duplicate)
+        return bool(self.loss or self.reorder or self.duplicate or self.truncate)
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def _add_failover_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--mirror", choices=[mirror.value for mirror in Mirror], default=defaults.mirror.value,
                          help="the switch port that is copied to the tap; both: each to a tap of its own "
                               "(default: %(default)s)")
-    for fault_name, what in (("loss", "lost"), ("reorder", "overtaken by later ones"), ("duplicate", "doubled")):
+    for fault_name, what in (("loss", "lost"), ("reorder", "overtaken by later ones"), ("duplicate", "doubled"),
+                             ("truncate", "cut short")):
         network.add_argument(f"--mirror-{fault_name}", default="0", metavar="P%",
                              help=f"frames of the mirror that are {what} on the way to the tap (default: 0)")
     network.add_argument("--path-rate", metavar="RATE",
@@ -285,7 +287,8 @@ def check_failover(arguments: argparse.Namespace) -> FailoverOptions:
         mirror=Mirror(arguments.mirror),
         mirror_faults=MirrorFaults(_per_million("--mirror-loss", arguments.mirror_loss),
                                    _per_million("--mirror-reorder", arguments.mirror_reorder),
-                                   _per_million("--mirror-duplicate", arguments.mirror_duplicate)),
+                                   _per_million("--mirror-duplicate", arguments.mirror_duplicate),
+                                   _per_million("--mirror-truncate", arguments.mirror_truncate)),
         path=_path(arguments.path_rate, arguments.path_delay),
         heartbeat_interval_ms=arguments.heartbeat_interval_ms,
         heartbeat_misses=arguments.heartbeat_misses,

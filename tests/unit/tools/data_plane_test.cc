@@ -244,6 +244,19 @@ TEST(DataPlane, InputThatNeedsOneOrderKeepsIt) {
     }
 }
 
+TEST(DataPlane, AProgramThatMayHaveAStateIsCoveredOnceItIsAttestedOnEveryCore) {
+    std::string heard;
+    Plane plane({.make_application = [&heard](std::string_view) { return std::make_unique<Listener>(heard); }});
+    for (Conversation& client : conversations(8))
+        plane.mirror_handshake(client);
+    plane.settle();
+    const std::vector<std::pair<stack::Coverage, std::uint32_t>> none = {{stack::Coverage::state, 8}};
+    EXPECT_EQ(plane.coverage().by_coverage, none);
+    for (std::size_t i = 0; i < plane.plane->cores(); ++i)
+        EXPECT_TRUE(plane.plane->core(i).attest(service_endpoint));
+    EXPECT_EQ(plane.coverage().covered, 8u);
+}
+
 TEST(DataPlane, InputThatNeedsOneOrderComesByOneQueue) {
     std::string heard;
     EXPECT_THROW(

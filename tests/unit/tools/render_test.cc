@@ -137,6 +137,22 @@ TEST(RenderRow, SaysWhereAHoleBegins) {
     EXPECT_NE(out.str().find("hole at 4711"), std::string::npos) << out.str();
 }
 
+TEST(RenderRow, SaysWhatIsMissingAndHowFarTheApplicationIsBehind) {
+    v1::ConnectionRow row;
+    row.set_coverage("uncompared");
+    row.set_detail(10);
+    row.set_missing_bytes(5);
+    row.set_missing_ms(12.5);
+    row.set_lag_bytes(300);
+    row.set_lag_ms(4.25);
+    Table table = connection_table();
+    add_row(table, row);
+    std::ostringstream out;
+    table.print(out);
+    EXPECT_NE(out.str().find("uncompared at 10, 5 bytes for 12.5 ms"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("300 B, 4.2 ms"), std::string::npos) << out.str();
+}
+
 TEST(RenderRow, SaysWhatCannotBeContinued) {
     v1::ConnectionRow row;
     row.set_coverage("not_continuable");
@@ -177,10 +193,20 @@ TEST(RenderStatus, GivesCoverageInPerCentAndTheLag) {
     counts.set_covered_bytes(250);
     counts.set_lag_bytes(90);
     counts.set_largest_lag_bytes(60);
+    counts.set_largest_lag_ms(7.5);
+    counts.set_overlapped(2);
+    status.mutable_mirror_loss()->set_from_client_bytes(4000);
+    status.mutable_mirror_loss()->set_from_client_ratio(0.0125);
+    auto& service = *status.add_services();
+    service.set_endpoint("10.77.0.1:7000");
+    service.set_state("lost");
     std::ostringstream out;
     print_status(out, status);
     EXPECT_NE(out.str().find("87.5 % of connections, 25.0 % of bytes"), std::string::npos) << out.str();
-    EXPECT_NE(out.str().find("90 bytes behind, one of them 60"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("90 bytes behind, one of them 60, for 7.5 ms"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("missed 1.250 % of 4000 client bytes"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("inputs of 2 connections"), std::string::npos) << out.str();
+    EXPECT_NE(out.str().find("state lost: not covered until"), std::string::npos) << out.str();
 }
 
 }  // namespace
