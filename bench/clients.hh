@@ -19,6 +19,7 @@ inline constexpr std::uint32_t full_segment = 1448;  // with timestamps in an MT
 
 inline constexpr stack::LinkAddress client_link{{0x02, 0, 0, 0, 0, 0x0c}};
 inline constexpr stack::LinkAddress service_link{{0x02, 0, 0, 0, 0, 0x02}};
+inline constexpr stack::LinkAddress primary_link{{0x02, 0, 0, 0, 0, 0x01}};
 inline constexpr stack::Endpoint service{stack::IpAddress::from_v4(0x0a4d0001), 7000};
 
 // What one client has sent and acknowledged.
@@ -39,6 +40,10 @@ class Clients {
     // client's seq moves on.
     std::span<const std::byte> segment(std::span<std::byte, max_frame> frame, std::size_t i,
                                        std::uint8_t flags, std::uint32_t payload_length, std::uint32_t tsval);
+    // A segment of the primary to client `i`, without payload: its SYN/ACK, or an acknowledgement of all that
+    // the client sent. The client is taken to hear it.
+    std::span<const std::byte> primary_segment(std::span<std::byte, max_frame> frame, std::size_t i,
+                                               std::uint8_t flags, std::uint32_t tsval);
 
   private:
     std::vector<Client> clients_;

@@ -1,9 +1,13 @@
 // understudy: the operator's command.
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "proto/recording.hh"
@@ -274,7 +278,18 @@ int run_service(const Options& options) {
     return run_program_of_service(options.run, options.control, std::chrono::milliseconds(options.timeout_ms));
 }
 
-int run(int argc, const char* const* argv) {
+// Becomes another program of Understudy, which stands beside this one (in a build, one folder further). Commands
+// that need DPDK are programs of their own: loading it would delay all others.
+int become(const std::string& name, char** words) {
+    const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    const std::filesystem::path short_name = name.substr(name.find('-') + 1);
+    for (const std::filesystem::path& file : {here / name, here.parent_path() / short_name / name})
+        if (std::filesystem::exists(file)) ::execv(file.c_str(), words);
+    throw std::system_error(errno == 0 ? ENOENT : errno, std::generic_category(), "cannot run " + name);
+}
+
+int run(int argc, char** argv) {
+    if (argc > 1 && argv[1] == std::string("rehearse")) return become("understudy-rehearse", argv + 1);
     CLI::App app("Asks a running replica, or reads a recording.");
     set_up_app(app, program);
     Options options;
@@ -335,6 +350,8 @@ int run(int argc, const char* const* argv) {
         ->required()
         ->type_name("CMD");
     run_command->callback([&chosen] { chosen = run_service; });
+    app.add_subcommand("rehearse", "plays a capture to an application: would its takeover be invisible?")
+        ->callback([] { throw UsageError("rehearse must be the first word; see understudy rehearse --help"); });
     if (const auto status_code = parse_command_line(app, argc, argv)) return *status_code;
     const int result = chosen(options);
     std::cout.flush();

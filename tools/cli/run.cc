@@ -116,19 +116,19 @@ void attach(int channel, const stack::Endpoint& service) {
 constexpr std::array forwarded_signals{SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
 
 // Until the program has ended.
-int attend(pid_t program, int channel, int signals) {
+int attend(pid_t child, int channel, int signals) {
     std::array<pollfd, 2> waiting{{{signals, POLLIN, 0}, {channel, POLLIN, 0}}};
     int status = 0;
-    while (::waitpid(program, &status, WNOHANG) == 0) {
+    while (::waitpid(child, &status, WNOHANG) == 0) {
         if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
         if (waiting[1].revents != 0) {
             std::cerr << "understudy: understudyd has ended, and with it the program's sockets: ending the program\n";
-            ::kill(program, SIGTERM);
+            ::kill(child, SIGTERM);
             waiting[1].fd = -1;
         }
         signalfd_siginfo got{};
         if (waiting[0].revents != 0 && ::read(signals, &got, sizeof got) == sizeof got && got.ssi_signo != SIGCHLD)
-            ::kill(program, static_cast<int>(got.ssi_signo));
+            ::kill(child, static_cast<int>(got.ssi_signo));
     }
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -138,7 +138,7 @@ int attend(pid_t program, int channel, int signals) {
 int run_program_of_service(const RunOptions& options, const fs::path& control, std::chrono::milliseconds timeout) {
     if (options.services.size() > proto::shim::max_services)
         throw UsageError("--service: a program has at most " + std::to_string(proto::shim::max_services));
-    const fs::path program = find_program(options.command.front());
+    const fs::path executable = find_program(options.command.front());
     std::vector<std::string> names;
     std::string list;
     for (const std::string& service : options.services) {
@@ -173,8 +173,8 @@ int run_program_of_service(const RunOptions& options, const fs::path& control, s
         ::sigprocmask(SIG_SETMASK, &before, nullptr);
         ::prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (::getppid() != parent) ::_exit(exit_failure);
-        ::execv(program.c_str(), words.data());
-        std::cerr << "understudy: cannot run " << program.string() << ": " << std::strerror(errno) << '\n';
+        ::execv(executable.c_str(), words.data());
+        std::cerr << "understudy: cannot run " << executable.string() << ": " << std::strerror(errno) << '\n';
         ::_exit(exit_usage);
     }
     return attend(child, channel, signals);
