@@ -26,6 +26,10 @@ inline constexpr int least_send_buffer = 212992;
 inline constexpr std::uint32_t magic = 0x55530001;
 inline constexpr std::size_t max_value_bytes = 256;  // of a socket option
 
+// get_option of this level, for what is no socket option: how many bytes the client has not acknowledged (SIOCOUTQ).
+inline constexpr std::int32_t own_level = -1;
+inline constexpr std::int32_t unacknowledged_bytes = 1;
+
 enum class Kind : std::uint8_t { bind = 1, attach, listen, set_option, get_option, answer, accepted };
 
 struct Address {

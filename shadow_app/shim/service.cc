@@ -1,6 +1,7 @@
 #include "shadow_app/shim/service.hh"
 
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -320,6 +321,15 @@ void Service::read_channel(std::uint64_t id) {
     }
 }
 
+// What is still in the pair, but for the byte that was read before, and what the stack holds.
+std::int32_t Service::unacknowledged(const Pair& pair, const std::optional<stack::ConnectionSnapshot>& snapshot) {
+    int waiting = 0;
+    if (::ioctl(pair.socket.get(), FIONREAD, &waiting) != 0) waiting = 1;
+    const std::uint32_t held = snapshot ? snapshot->app_nxt - snapshot->snd_una : 0;
+    // The application may be behind what the client has acknowledged of the primary.
+    return std::max(waiting - 1, 0) + std::max(static_cast<std::int32_t>(held), 0);
+}
+
 void Service::answer_option(const Message& question, Descriptor answer_to) {
     const auto pair = pairs_.find(question.id);
     const auto listener = channels_.find(question.id);
@@ -336,7 +346,11 @@ void Service::answer_option(const Message& question, Descriptor answer_to) {
     } else {
         answer.error = ENOTCONN;
     }
-    if (answer.error == 0 && question.kind == Kind::get_option) {
+    if (answer.error == 0 && question.kind == Kind::get_option && question.level == proto::shim::own_level) {
+        const std::int32_t bytes = pair == pairs_.end() ? 0 : unacknowledged(*pair->second, snapshot);
+        answer.length = sizeof bytes;
+        std::memcpy(answer.value, &bytes, sizeof bytes);
+    } else if (answer.error == 0 && question.kind == Kind::get_option) {
         read_option(question, options, snapshot, answer);
     } else if (answer.error == 0 && (answer.error = apply_option(question, options)) != 0) {
         // As it was.

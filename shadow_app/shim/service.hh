@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "shadow_app/application.hh"
 #include "shadow_app/shim/descriptor.hh"
 #include "stack/options.hh"
+#include "stack/snapshot.hh"
 
 namespace understudy::shadow_app::shim {
 
@@ -85,6 +87,7 @@ class Service final : public Application {
     bool hand_over(Channel& listener, Pair& pair, Descriptor program_end);
     void send_waiting(Channel& listener);
     void read_channel(std::uint64_t id);
+    static std::int32_t unacknowledged(const Pair& pair, const std::optional<stack::ConnectionSnapshot>& snapshot);
     void answer_option(const proto::shim::Message& question, Descriptor answer_to);
     void on_pair(std::uint64_t id, std::uint32_t events);
     void read_output(Pair& pair);

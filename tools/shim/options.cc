@@ -39,7 +39,6 @@ constexpr Option options[] = {
     {SOL_SOCKET, SO_KEEPALIVE, Class::stack, false, "options"},
     {SOL_SOCKET, SO_LINGER, Class::both, false, "linger"},
     {SOL_SOCKET, SO_REUSEADDR, Class::local, false, "options"},
-    {SOL_SOCKET, SO_REUSEPORT, Class::local, false, "reuseport"},
     {SOL_SOCKET, SO_RCVTIMEO, Class::local, false, "timeouts"},
     {SOL_SOCKET, SO_SNDTIMEO, Class::local, false, "timeouts"},
     {SOL_SOCKET, SO_RCVBUF, Class::local, false, "options"},
@@ -176,6 +175,22 @@ int set_option(int descriptor, const SocketName& name, int level, int option, co
     if (channel < 0) return -1;
     Message answer;
     return (known->may_fail ? ask(channel, message, answer) : send_message(channel, message)) ? 0 : -1;
+}
+
+int get_unacknowledged(const SocketName& name, int* bytes) {
+    const int channel = attached_channel(name.address);
+    Message answer;
+    if (channel < 0 || !ask(channel,
+                            option_message(Kind::get_option, name.id, proto::shim::own_level,
+                                           proto::shim::unacknowledged_bytes),
+                            answer)) {
+        // Of a connection that has ended nothing is left.
+        if (errno != ENOTCONN) return -1;
+        *bytes = 0;
+        return 0;
+    }
+    std::memcpy(bytes, answer.value, sizeof *bytes);
+    return 0;
 }
 
 void carry_options(int from, int channel, std::uint64_t id) {

@@ -12,6 +12,8 @@ int get_option(int descriptor, const proto::shim::SocketName& name, int level, i
                socklen_t* length);
 int set_option(int descriptor, const proto::shim::SocketName& name, int level, int option, const void* value,
                socklen_t length);
+// SIOCOUTQ of a connection.
+int get_unacknowledged(const proto::shim::SocketName& name, int* bytes);
 // Gives the listening socket `channel` what the program set on the kernel socket `from`.
 void carry_options(int from, int channel, std::uint64_t id);
 

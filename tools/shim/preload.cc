@@ -1,12 +1,16 @@
 // libunderstudy_shim.so: preloaded into a program by `understudy run`. Gives it, in place of the kernel sockets of the
 // replicated service, descriptors whose other ends understudyd holds (design.md 7).
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 
@@ -81,6 +85,7 @@ int become_listener(int descriptor, const sockaddr* address, socklen_t length, c
     return 0;
 }
 
+// What an accepted socket has of its listener, where it is not zero.
 void inherit(int listener, int descriptor, int option) {
     timeval value{};
     socklen_t length = sizeof value;
@@ -113,10 +118,25 @@ int accept_from(int listener, sockaddr* address, socklen_t* length, int flags) {
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(first), sizeof descriptor);
     if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
+    inherit(listener, descriptor, SO_REUSEADDR);
     inherit(listener, descriptor, SO_RCVTIMEO);
     inherit(listener, descriptor, SO_SNDTIMEO);
-    to_sockaddr(message.remote, message.family == AF_INET6 ? 6 : 4, address, length);
-    return descriptor;
+    if (address == nullptr || to_sockaddr(message.remote, message.family == AF_INET6 ? 6 : 4, address, length) == 0)
+        return descriptor;
+    const int error = errno;
+    ::close(descriptor);
+    return fail(error);
+}
+
+// As a TCP socket in the state CLOSE: reset, or ended both ways.
+bool has_ended(int connection) {
+    pollfd state{.fd = connection, .events = 0, .revents = 0};
+    return ::poll(&state, 1, 0) == 1 && (state.revents & POLLHUP) != 0;
+}
+
+bool is_urgent(int descriptor, int flags) {
+    SocketName name;
+    return (flags & MSG_OOB) != 0 && find_socket(descriptor, name);
 }
 
 // A stream pair gives its peer's name with every message; TCP none.
@@ -175,22 +195,37 @@ int connect(int descriptor, const sockaddr* address, socklen_t length) {
 int getsockname(int descriptor, sockaddr* address, socklen_t* length) {
     SocketName name;
     if (!find_socket(descriptor, name)) return real().getsockname(descriptor, address, length);
-    to_sockaddr(name.address, name.family, address, length);
-    return 0;
+    return to_sockaddr(name.address, name.family, address, length);
 }
 
 int getpeername(int descriptor, sockaddr* address, socklen_t* length) {
     SocketName name;
     if (!find_socket(descriptor, name)) return real().getpeername(descriptor, address, length);
-    if (name.role == 'l') return fail(ENOTCONN);
+    if (name.role == 'l' || has_ended(descriptor)) return fail(ENOTCONN);
     sockaddr_storage given{};
     socklen_t given_length = sizeof given;
     SocketName peer;
     if (real().getpeername(descriptor, reinterpret_cast<sockaddr*>(&given), &given_length) != 0 ||
         !read_name(given, given_length, peer))
         return fail(ENOTCONN);
-    to_sockaddr(peer.address, peer.family, address, length);
-    return 0;
+    return to_sockaddr(peer.address, peer.family, address, length);
+}
+
+int shutdown(int descriptor, int how) {
+    SocketName name;
+    if (find_socket(descriptor, name) && name.role == 'p' && has_ended(descriptor)) return fail(ENOTCONN);
+    return real().shutdown(descriptor, how);
+}
+
+int ioctl(int descriptor, unsigned long request, ...) {
+    va_list arguments;
+    va_start(arguments, request);
+    void* argument = va_arg(arguments, void*);
+    va_end(arguments);
+    SocketName name;
+    if (request == SIOCOUTQ && find_socket(descriptor, name) && name.role == 'p')
+        return get_unacknowledged(name, static_cast<int*>(argument));
+    return real().ioctl(descriptor, request, argument);
 }
 
 int getsockopt(int descriptor, int level, int option, void* value, socklen_t* length) {
@@ -205,14 +240,20 @@ int setsockopt(int descriptor, int level, int option, const void* value, socklen
                                          : real().setsockopt(descriptor, level, option, value, length);
 }
 
+ssize_t send(int descriptor, const void* bytes, size_t size, int flags) {
+    return is_urgent(descriptor, flags) ? fail(EOPNOTSUPP) : real().send(descriptor, bytes, size, flags);
+}
+
 ssize_t sendto(int descriptor, const void* bytes, size_t size, int flags, const sockaddr* to, socklen_t length) {
     SocketName name;
-    if (to != nullptr && find_socket(descriptor, name)) return ::send(descriptor, bytes, size, flags);
+    if (is_urgent(descriptor, flags)) return fail(EOPNOTSUPP);
+    if (to != nullptr && find_socket(descriptor, name)) return real().send(descriptor, bytes, size, flags);
     return real().sendto(descriptor, bytes, size, flags, to, length);
 }
 
 ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
     SocketName name;
+    if (is_urgent(descriptor, flags)) return fail(EOPNOTSUPP);
     if (message == nullptr || message->msg_name == nullptr || !find_socket(descriptor, name))
         return real().sendmsg(descriptor, message, flags);
     msghdr unnamed = *message;

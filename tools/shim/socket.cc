@@ -142,8 +142,15 @@ bool from_sockaddr(const sockaddr* address, socklen_t length, Address& out) {
     return false;
 }
 
-void to_sockaddr(const Address& address, int family, sockaddr* out, socklen_t* length) {
-    if (out == nullptr || length == nullptr) return;
+int to_sockaddr(const Address& address, int family, sockaddr* out, socklen_t* length) {
+    if (out == nullptr || length == nullptr) {
+        errno = EFAULT;
+        return -1;
+    }
+    if (static_cast<int>(*length) < 0) {
+        errno = EINVAL;
+        return -1;
+    }
     sockaddr_storage made{};
     socklen_t size = 0;
     if (family == 6) {
@@ -161,6 +168,7 @@ void to_sockaddr(const Address& address, int family, sockaddr* out, socklen_t* l
     }
     std::memcpy(out, &made, *length < size ? *length : size);
     *length = size;
+    return 0;
 }
 
 const Address* find_service(const sockaddr* address, socklen_t length, bool v6_only) {

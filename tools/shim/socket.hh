@@ -28,8 +28,9 @@ bool read_name(const sockaddr_storage& address, socklen_t length, proto::shim::S
 const proto::shim::Address* find_service(const sockaddr* address, socklen_t length, bool v6_only);
 // False for an address of another family.
 bool from_sockaddr(const sockaddr* address, socklen_t length, proto::shim::Address& out);
-// As the kernel gives addresses: at most *length bytes, and *length is what there is. `family`: 4 or 6.
-void to_sockaddr(const proto::shim::Address& address, int family, sockaddr* out, socklen_t* length);
+// As the kernel gives addresses: at most *length bytes, and *length is what there is. `family`: 4 or 6. Returns 0, or -1
+// with errno set for a length that is none.
+int to_sockaddr(const proto::shim::Address& address, int family, sockaddr* out, socklen_t* length);
 
 // A new connection to the channel; -1 with errno set.
 int connect_channel();
