@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/elf_program.hh"
+#include "tools/cli/find_program.hh"
 #include "tools/common/program.hh"
 
 namespace understudy::tools {
@@ -65,24 +66,6 @@ const std::vector<Source>& sources() {
 bool fits(const std::string& name, const std::string& pattern) {
     return pattern.back() == '*' ? name.compare(0, pattern.size() - 1, pattern, 0, pattern.size() - 1) == 0
                                  : name == pattern;
-}
-
-bool runs(const fs::path& path) {
-    return ::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path);
-}
-
-// As execvp finds it.
-fs::path find_in_path(const std::string& name) {
-    if (name.find('/') != std::string::npos) {
-        if (runs(name)) return name;
-        throw UsageError("cannot check " + name + ": " +
-                         (fs::exists(name) ? "it is not executable" : "there is no such file"));
-    }
-    const char* variable = std::getenv("PATH");
-    std::istringstream folders(variable == nullptr ? "/usr/local/bin:/usr/bin:/bin" : variable);
-    for (std::string folder; std::getline(folders, folder, ':');)
-        if (runs(fs::path(folder) / name)) return fs::path(folder) / name;
-    throw UsageError("cannot check " + name + ": no program of that name is in PATH");
 }
 
 // The program that reads this script; empty: no script.
@@ -198,13 +181,13 @@ const char* name_of(ShimWay way) {
 
 ProgramCheck check_program(const std::string& name) {
     ProgramCheck check;
-    check.program = find_in_path(name);
+    check.program = find_program(name, "check");
     check.file = check.program;
     for (std::string next; !(next = interpreter_of(check.file)).empty();) {
         if (check.scripts.size() == max_scripts)
             throw UsageError("cannot check " + name + ": its interpreters are scripts without end");
         check.scripts.push_back(check.file);
-        check.file = find_in_path(next);
+        check.file = find_program(next, "check");
     }
     check.file = fs::absolute(check.file);
     ElfProgram elf;

@@ -17,6 +17,7 @@
 
 #include "proto/shim_channel.hh"
 #include "stack/address.hh"
+#include "tools/cli/find_program.hh"
 #include "tools/common/program.hh"
 #include "tools/control/client.hh"
 
@@ -26,27 +27,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* application = "shim";
-
-// As execvp finds it.
-fs::path find_program(const std::string& name) {
-    const auto runs = [](const fs::path& path) {
-        return ::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path);
-    };
-    if (name.find('/') != std::string::npos) {
-        if (runs(name)) return name;
-        throw UsageError("cannot run " + name + ": " +
-                         (fs::exists(name) ? "it is not executable" : "there is no such file"));
-    }
-    const char* variable = std::getenv("PATH");
-    std::string path = variable == nullptr ? "/usr/local/bin:/usr/bin:/bin" : variable;
-    for (std::size_t at = 0; at <= path.size();) {
-        const std::size_t end = std::min(path.find(':', at), path.size());
-        const fs::path candidate = fs::path(path.substr(at, end - at)) / name;
-        if (runs(candidate)) return candidate;
-        at = end + 1;
-    }
-    throw UsageError("cannot run " + name + ": no program of that name is in PATH");
-}
 
 // Beside the program in a build folder, or where `meson install` puts it.
 fs::path find_library() {
@@ -138,7 +118,7 @@ int attend(pid_t child, int channel, int signals) {
 int run_program_of_service(const RunOptions& options, const fs::path& control, std::chrono::milliseconds timeout) {
     if (options.services.size() > proto::shim::max_services)
         throw UsageError("--service: a program has at most " + std::to_string(proto::shim::max_services));
-    const fs::path executable = find_program(options.command.front());
+    const fs::path executable = find_program(options.command.front(), "run");
     std::vector<std::string> names;
     std::string list;
     for (const std::string& service : options.services) {
