@@ -9,7 +9,7 @@
 namespace understudy::tools {
 namespace {
 
-using proto::v1::ControlError;
+using Error = proto::v1::ControlError;
 
 constexpr std::size_t max_reason_bytes = 1000;
 
@@ -37,14 +37,14 @@ Attestations::Attestations(DataPlane& plane, EventLog& events, std::vector<stack
 
 void Attestations::answer(const proto::v1::AttestRequest& request, const ControlHandler::Completion& done) {
     if (!is_one_line(request.reason()))
-        return done(error_response(ControlError::REFUSED, "a reason of one line is needed: why the states are equal"));
+        return done(error_response(Error::REFUSED, "a reason of one line is needed: why the states are equal"));
     std::vector<stack::Endpoint> wanted = services_;
     const bool named = !request.services().empty();
     if (named) wanted.clear();
     for (const std::string& name : request.services()) {
         const auto endpoint = stack::parse_endpoint(name);
         if (!endpoint || std::find(services_.begin(), services_.end(), *endpoint) == services_.end())
-            return done(error_response(ControlError::REFUSED,
+            return done(error_response(Error::REFUSED,
                                        "\"" + name + "\" is no TCP service of this replica; see understudy status"));
         wanted.push_back(*endpoint);
     }
@@ -56,13 +56,13 @@ void Attestations::answer(const proto::v1::AttestRequest& request, const Control
             for (const Names& part : parts)
                 attested.insert(part.begin(), part.end());
             if (attested.empty())
-                return done(error_response(ControlError::REFUSED, "no service has a program with a state to attest"));
+                return done(error_response(Error::REFUSED, "no service has a program with a state to attest"));
             events_.add("attested", {{"services", attested}, {"reason", reason}});
             proto::v1::ControlResponse response;
             response.mutable_attest()->mutable_services()->Add(attested.begin(), attested.end());
             done(response);
         });
-    if (!queued) done(error_response(ControlError::TIMED_OUT, "the data plane does not take tasks"));
+    if (!queued) done(error_response(Error::TIMED_OUT, "the data plane does not take tasks"));
 }
 
 void Attestations::report_losses() {
