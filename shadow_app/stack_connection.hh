@@ -14,6 +14,8 @@ class StackConnection : public Connection {
   public:
     // Closes both directions, as close(2) does; Application::closed follows.
     virtual void close() = 0;
+    // Before the takeover: what is written is compared with the primary's output.
+    virtual bool silent() const = 0;
     virtual void set_options(const stack::ConnectionOptions& options) = 0;
     virtual std::optional<stack::ConnectionOptions> options() const = 0;
     virtual std::optional<stack::ConnectionSnapshot> snapshot() const = 0;

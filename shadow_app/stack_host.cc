@@ -33,6 +33,7 @@ class StackHost::Hosted final : public StackConnection {
     void cancel_timer() override { host_.timers_.cancel(id.index); }
     const Endpoint& client() const override { return client_; }
     void close() override { host_.stack_->close(id, host_.now_); }
+    bool silent() const override { return host_.stack_->mode() == stack::Mode::silent; }
     void set_options(const stack::ConnectionOptions& options) override {
         host_.stack_->set_options(id, options, host_.now_);
     }

@@ -1,5 +1,6 @@
 #include "shadow_app/shim/service.hh"
 
+#include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -87,6 +88,7 @@ struct Service::Pair {
     Descriptor socket;                      // the daemon's end
     StackConnection* connection = nullptr;  // until it is closed
     bool input_waits = false;               // the pair is full
+    bool waits_for_turn = false;
     bool output_ended = false;              // the program's end sends no more
     bool end_told = false;
     bool gone = false;  // the program's end is closed, or shut down both ways
@@ -237,10 +239,49 @@ void Service::send_waiting(Channel& listener) {
     }
 }
 
+bool Service::must_wait(Pair& pair) {
+    if (!pair.connection->silent() || (turn_ == pair.id && !turn_used_) ||
+        (waiting_turns_.empty() && (turn_ == 0 || turn_ == pair.id)))
+        return false;
+    if (pair.waits_for_turn) return true;
+    pair.waits_for_turn = true;
+    waiting_turns_.push_back(pair.id);
+    ++counters_.turns_waited;
+    return true;
+}
+
+// The next in line goes on. After the takeover all do.
+void Service::end_turn() {
+    turn_ = 0;
+    std::deque<std::uint64_t> waiting;
+    std::swap(waiting, waiting_turns_);
+    while (!waiting.empty()) {
+        const auto found = pairs_.find(waiting.front());
+        waiting.pop_front();
+        if (found == pairs_.end()) continue;
+        Pair& next = *found->second;
+        next.waits_for_turn = false;
+        next.connection->resume_receive();
+        if (!next.connection->silent()) continue;
+        turn_ = next.id;
+        turn_used_ = false;
+        next.connection->set_timer(order_patience);
+        waiting_turns_ = std::move(waiting);
+        return;
+    }
+}
+
+void Service::timer(Connection& connection) {
+    const Pair* pair = pair_of(connection);
+    if (pair == nullptr || pair->id != turn_) return;
+    ++counters_.turns_given_up;
+    end_turn();
+}
+
 std::size_t Service::received(Connection& connection, std::span<const std::byte> bytes) {
     Pair* pair = pair_of(connection);
     if (pair == nullptr) return bytes.size();
-    if (pair->input_waits) return 0;
+    if (pair->input_waits || must_wait(*pair)) return 0;
     const ssize_t sent = ::send(pair->socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
         pair->input_waits = true;
@@ -249,6 +290,11 @@ std::size_t Service::received(Connection& connection, std::span<const std::byte>
     // The program reads no more: a kernel throws away what comes then.
     if (sent < 0) return bytes.size();
     if (static_cast<std::size_t>(sent) < bytes.size()) pair->input_waits = true;
+    if (pair->connection->silent()) {
+        turn_ = pair->id;
+        turn_used_ = true;
+        pair->connection->set_timer(order_patience);
+    }
     return static_cast<std::size_t>(sent);
 }
 
@@ -269,7 +315,9 @@ void Service::closed(Connection& connection, CloseReason reason) {
     } else if (!pair->gone) {
         ++counters_.resets;
     }
+    const bool had_turn = pair->id == turn_;
     pairs_.erase(pair->id);
+    if (had_turn) end_turn();
 }
 
 std::size_t Service::poll() {
@@ -368,6 +416,10 @@ void Service::on_pair(std::uint64_t id, std::uint32_t events) {
     const auto found = pairs_.find(id);
     if (found == pairs_.end()) return;
     Pair& pair = *found->second;
+    if ((events & EPOLLOUT) != 0 && id == turn_) {
+        int unread = 0;
+        if (::ioctl(pair.socket.get(), SIOCOUTQ, &unread) != 0 || unread == 0) end_turn();
+    }
     if ((events & EPOLLOUT) != 0 && pair.input_waits) {
         pair.input_waits = false;
         pair.connection->resume_receive();

@@ -5,11 +5,16 @@
 // pair leaves it in the stack's receive queue; output is read from the pair as far as the stack's send queue has
 // room.
 //
+// A program that waits for several sockets finds several ready when it is slow, and reads them in an order of its own. So
+// in silent mode the connections take turns: one has input that the program has not read, and the input of the others
+// waits in the stack until it has, or for order_patience if it does not want to.
+//
 // A reset (rules.md 29): the kernel gives ECONNRESET to one end of a pair whose other end is closed with bytes unread.
 // So one byte is written through the program's end before it is handed over, and the newest byte of the output that
 // was read is always left in the queue: closing resets, and consuming it first closes cleanly.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -27,6 +32,8 @@
 
 namespace understudy::shadow_app::shim {
 
+inline constexpr stack::Duration order_patience = std::chrono::milliseconds(5);
+
 inline constexpr const char* application_name = "shim";
 
 struct ServiceCounters {
@@ -35,6 +42,8 @@ struct ServiceCounters {
     std::uint64_t refused_no_program = 0;
     std::uint64_t refused_no_pair = 0;
     std::uint64_t resets = 0;
+    std::uint64_t turns_waited = 0;
+    std::uint64_t turns_given_up = 0;
     std::uint64_t options_answered = 0;
     std::uint64_t options_refused = 0;
     std::uint64_t messages_refused = 0;
@@ -51,6 +60,8 @@ inline constexpr ServiceCounterInfo service_counter_table[] = {
     {"refused_no_program", &ServiceCounters::refused_no_program, "connections while no program listened; aborted"},
     {"refused_no_pair", &ServiceCounters::refused_no_pair, "connections for which the kernel gave no pair; aborted"},
     {"resets", &ServiceCounters::resets, "connections whose program was told ECONNRESET"},
+    {"turns_waited", &ServiceCounters::turns_waited, "inputs held until the program had read that of another connection"},
+    {"turns_given_up", &ServiceCounters::turns_given_up, "inputs that the program did not read in time: others went ahead"},
     {"options_answered", &ServiceCounters::options_answered, "socket options set, or told"},
     {"options_refused", &ServiceCounters::options_refused, "socket options that do not exist, or of a dead socket"},
     {"messages_refused", &ServiceCounters::messages_refused, "messages of another version, or out of turn"},
@@ -73,6 +84,7 @@ class Service final : public Application {
     std::size_t received(Connection& connection, std::span<const std::byte> bytes) override;
     void peer_closed(Connection& connection) override;
     void writable(Connection& connection) override;
+    void timer(Connection& connection) override;
     void closed(Connection& connection, CloseReason reason) override;
     std::size_t poll() override;
     int descriptor() const override { return epoll_.get(); }
@@ -84,6 +96,8 @@ class Service final : public Application {
 
     Pair* pair_of(Connection& connection);
     Channel* next_listener();
+    bool must_wait(Pair& pair);
+    void end_turn();
     bool hand_over(Channel& listener, Pair& pair, Descriptor program_end);
     void send_waiting(Channel& listener);
     void read_channel(std::uint64_t id);
@@ -99,6 +113,9 @@ class Service final : public Application {
     std::unordered_map<std::uint64_t, std::unique_ptr<Pair>> pairs_;
     std::map<std::uint64_t, Channel> channels_;
     std::uint64_t last_listener_ = 0;  // that got a connection
+    std::uint64_t turn_ = 0;  // the pair whose input the program has not read yet; 0: none
+    bool turn_used_ = false;  // false: it was granted, and its input is on the way
+    std::deque<std::uint64_t> waiting_turns_;
     std::vector<std::uint64_t> unfinished_;  // pairs with more output than one turn takes
     std::vector<std::byte> buffer_;
     ServiceCounters counters_;

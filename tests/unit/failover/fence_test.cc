@@ -106,7 +106,9 @@ TEST_F(FenceTest, StoppingEndsTheCommandAndAllThatItStarted) {
     while (contents().empty())
         std::this_thread::yield();
     fence.stop();
-    EXPECT_FALSE(runs(std::stoi(contents())));
+    // A killed process ends when it is scheduled next; the test's own time limit bounds this.
+    while (runs(std::stoi(contents())))
+        std::this_thread::yield();
     io.run();
     EXPECT_FALSE(ended);
 }

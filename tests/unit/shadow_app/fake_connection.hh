@@ -26,6 +26,7 @@ class FakeConnection final : public StackConnection {
     void cancel_timer() override { timer.reset(); }
     const Endpoint& client() const override { return client_; }
     void close() override { ++closes; }
+    bool silent() const override { return is_silent; }
     void set_options(const stack::ConnectionOptions& options) override { set = options; }
     std::optional<stack::ConnectionOptions> options() const override { return set; }
     std::optional<stack::ConnectionSnapshot> snapshot() const override { return stack::ConnectionSnapshot{}; }
@@ -36,6 +37,7 @@ class FakeConnection final : public StackConnection {
     int aborts = 0;
     int resumes = 0;
     int closes = 0;
+    bool is_silent = false;
     stack::ConnectionOptions set;
     std::optional<Duration> timer;
 

@@ -255,6 +255,57 @@ TEST_F(ShimService, EndsAFinishedConnectionWithoutError) {
     EXPECT_EQ(service.counters().resets, 0u);
 }
 
+// rules.md 2, for a program that finds both sockets ready.
+TEST_F(ShimService, GivesInputToOneConnectionAfterTheOtherWhileSilent) {
+    FakeConnection other;
+    connection.is_silent = other.is_silent = true;
+    const Descriptor first = accept(connection), second = accept(other);
+    EXPECT_EQ(service.received(connection, bytes_of("1")), 1u);
+    EXPECT_EQ(service.received(other, bytes_of("2")), 0u);
+    EXPECT_EQ(service.received(connection, bytes_of("3")), 0u);
+    service.poll();
+    EXPECT_EQ(other.resumes, 0);
+    EXPECT_EQ(read(first), "1");
+    service.poll();
+    EXPECT_EQ(other.resumes, 1);
+    EXPECT_EQ(connection.resumes, 0);
+    EXPECT_EQ(service.received(other, bytes_of("2")), 1u);
+    EXPECT_EQ(read(second), "2");
+    service.poll();
+    EXPECT_EQ(connection.resumes, 1);
+    EXPECT_EQ(service.received(connection, bytes_of("3")), 1u);
+    EXPECT_EQ(service.counters().turns_waited, 2u);
+}
+
+TEST_F(ShimService, DoesNotWaitForAProgramThatDoesNotRead) {
+    FakeConnection other;
+    connection.is_silent = other.is_silent = true;
+    const Descriptor first = accept(connection), second = accept(other);
+    service.received(connection, bytes_of("1"));
+    EXPECT_EQ(service.received(other, bytes_of("2")), 0u);
+    ASSERT_EQ(connection.timer, order_patience);
+    service.timer(connection);
+    EXPECT_EQ(other.resumes, 1);
+    EXPECT_EQ(service.received(other, bytes_of("2")), 1u);
+    EXPECT_EQ(service.counters().turns_given_up, 1u);
+}
+
+TEST_F(ShimService, PassesTheTurnOnWhenItsConnectionEndsOrTheReplicaServes) {
+    FakeConnection other, third;
+    connection.is_silent = other.is_silent = third.is_silent = true;
+    const Descriptor first = accept(connection), second = accept(other), last = accept(third);
+    service.received(connection, bytes_of("1"));
+    service.received(other, bytes_of("2"));
+    service.received(third, bytes_of("3"));
+    service.closed(connection, CloseReason::finished);
+    EXPECT_EQ(other.resumes, 1);
+    EXPECT_EQ(third.resumes, 0);
+    other.is_silent = third.is_silent = false;
+    service.timer(other);
+    EXPECT_EQ(third.resumes, 1);
+    EXPECT_EQ(service.received(third, bytes_of("3")), 1u);
+}
+
 TEST_F(ShimService, SharesAPortAsTheKernelDoes) {
     EXPECT_EQ(Program(service, Kind::bind).answer.error, EADDRINUSE);
     EXPECT_EQ(Program(service, Kind::bind, true).answer.error, EADDRINUSE);

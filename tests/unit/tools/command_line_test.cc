@@ -100,10 +100,10 @@ TEST(CommandLine, ReplicaRefusesWhatIsNoService) {
                                 " --tap file:/no --service-port file:/no --primary-link-address "
                                 "02:00:00:00:00:01 --heartbeat 127.0.0.1:1,127.0.0.1:2 --service";
     expect_one_clear_line(program, {{"nonsense", exit_usage, "nonsense"},
-                                    {"10.77.0.1:7000", exit_usage, "ADDR:PORT[/udp]=APP"},
+                                    {"10.77.0.1:7000/udp", exit_usage, "programs of their own serve TCP alone"},
                                     {"10.77.0.1:0=echo", exit_usage, "ADDR:PORT[/udp]=APP"},
                                     {"10.77.0.1:7000/sctp=echo", exit_usage, "ADDR:PORT[/udp]=APP"},
-                                    {"10.77.0.1:7000=chess", exit_usage, "discard, echo, ticker"},
+                                    {"10.77.0.1:7000=chess", exit_usage, "discard, echo, source, ticker"},
                                     {"10.77.0.1:7000=udp-echo", exit_usage, "no application for tcp"},
                                     {"10.77.0.1:7000/udp=echo", exit_usage, "there are udp-echo"}});
 }

@@ -197,9 +197,9 @@ TEST_P(Segmentation, LeavesTheSameBytesOnTheWire) {
     const Counters& counters = with_->stack->counters();
     EXPECT_EQ(counters.tcp_segments_sent, without_->stack->counters().tcp_segments_sent);
     EXPECT_EQ(without_->stack->counters().tcp_super_segments_sent, 0u);
-    EXPECT_GT(counters.tcp_retransmitted, 50u) << "nothing was lost";
+    EXPECT_GT(counters.tcp_retransmitted, 20u) << "nothing was lost";
     EXPECT_GT(counters.tcp_super_segments_sent, 500u);
-    EXPECT_GT(segments_, 2000u);
+    EXPECT_GT(segments_, 1000u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ports, Segmentation,
