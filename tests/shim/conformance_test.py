@@ -147,7 +147,7 @@ def main(words: list[str]) -> int:
         print("skipped: network namespaces need root")
         return SKIPPED
     conformance, way, *checks = words
-    with tempfile.TemporaryDirectory() as folder, Lab(conformance, Path(folder), checks) as lab:
+    with tempfile.TemporaryDirectory() as folder, Lab(str(Path(conformance).resolve()), Path(folder), checks) as lab:
         kernel = lab.kernel()
         other = lab.kernel() if way == "kernel" else lab.replicated(way)
     expectations = read_expectations() if way != "kernel" else []
