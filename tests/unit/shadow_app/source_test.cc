@@ -46,7 +46,7 @@ class SourceTest : public testing::Test {
     SourceTest() { source_.accepted(connection_); }
     void hear(std::string_view text) { EXPECT_EQ(source_.received(connection_, bytes_of(text)), text.size()); }
 
-    Source source_;
+    shadow_app::Source source_;
     FakeConnection connection_;
 };
 
@@ -83,7 +83,7 @@ TEST_F(SourceTest, EndsBehindWhatWasAskedFor) {
 
 TEST_F(SourceTest, SaysWhatItDoesNotUnderstandBehindWhatWasAskedFor) {
     for (const char* line : {"hello\n", "send 1 4\n", "send 4611686018427387904 3\n"}) {
-        Source source;
+        shadow_app::Source source;
         FakeConnection connection;
         source.accepted(connection);
         connection.room = 12;

@@ -55,7 +55,7 @@ class Host final : public stack::FrameSink {
 };
 
 // An application made of what a test hands it; it logs every call, and notes calls inside calls.
-class Scripted final : public Application {
+class ScriptedApplication final : public Application {
   public:
     using Hook = std::function<void(Connection&)>;
 
@@ -144,7 +144,7 @@ class StackHostTest : public ::testing::Test {
     }
 
     Instant now{1h};
-    Scripted application, client_application;
+    ScriptedApplication application, client_application;
     Host server, peer;
     stack::ConnectionId id;
 };

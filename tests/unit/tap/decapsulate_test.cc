@@ -13,13 +13,7 @@ namespace understudy::tap {
 namespace {
 
 using test::Bytes;
-
-Bytes bytes_of(std::initializer_list<int> values) {
-    Bytes bytes;
-    for (const int value : values)
-        bytes.push_back(std::byte(value));
-    return bytes;
-}
+using test::bytes_of;
 
 Bytes join(std::initializer_list<Bytes> parts) {
     Bytes whole;

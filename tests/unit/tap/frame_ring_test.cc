@@ -6,12 +6,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/tap/frames.hh"
+
 namespace understudy::tap {
 namespace {
 
-std::vector<std::byte> filled(std::size_t length, std::size_t value) {
-    return std::vector<std::byte>(length, static_cast<std::byte>(value));
-}
+using test::filled;
 
 TEST(FrameRing, CarriesFramesWithTheirNotesInOrder) {
     FrameRing ring(FrameRing::min_bytes);

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstring>
+#include <initializer_list>
 #include <type_traits>
 #include <vector>
 
@@ -19,6 +20,17 @@ namespace understudy::tap::test {
 
 using Link = std::array<std::uint8_t, 6>;
 using Bytes = std::vector<std::byte>;
+
+inline Bytes bytes_of(std::initializer_list<int> values) {
+    Bytes bytes;
+    for (const int value : values)
+        bytes.push_back(std::byte(value));
+    return bytes;
+}
+
+inline Bytes filled(std::size_t length, std::size_t value) {
+    return Bytes(length, static_cast<std::byte>(value));
+}
 
 constexpr Link client_link = {0x02, 0, 0, 0, 0, 0x0c};
 constexpr Link primary_link = {0x02, 0, 0, 0, 0, 0x0a};

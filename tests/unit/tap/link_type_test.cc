@@ -7,23 +7,18 @@
 #include <initializer_list>
 #include <vector>
 
+#include "tests/unit/tap/frames.hh"
+
 namespace understudy::tap {
 namespace {
 
-using Bytes = std::vector<std::byte>;
-
-Bytes bytes_of(std::initializer_list<int> values) {
-    Bytes bytes;
-    for (const int value : values)
-        bytes.push_back(std::byte(value));
-    return bytes;
-}
+using namespace test;
 
 const Bytes v4 = bytes_of({0x45, 0, 0, 20, 1, 2, 3, 4, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2});
 const Bytes v6 = bytes_of({0x60, 0, 0, 0, 0, 0, 6, 64});
 constexpr int snap[] = {0xaa, 0xaa, 3, 0, 0, 0, 8, 0};
 
-struct Case {
+struct LinkLayerCase {
     const char* name;
     int link_type;
     Bytes header;
@@ -38,7 +33,7 @@ Bytes with_snap(Bytes header) {
     return header;
 }
 
-std::vector<Case> cases() {
+std::vector<LinkLayerCase> link_layer_cases() {
     const Bytes address_a = bytes_of({2, 0, 0, 0, 0, 0xa}), address_b = bytes_of({2, 0, 0, 0, 0, 0xb});
     const auto wireless = [&](int control, int flags, bool four, int quality) {
         Bytes header = bytes_of({control, flags, 0, 0});
@@ -95,7 +90,7 @@ std::vector<Case> cases() {
 }
 
 TEST(LinkType, EachPacketGetsAnEthernetHeader) {
-    for (const Case& c : cases()) {
+    for (const LinkLayerCase& c : link_layer_cases()) {
         SCOPED_TRACE(c.name);
         Bytes frame = c.header;
         frame.insert(frame.end(), c.packet.begin(), c.packet.end());
@@ -111,7 +106,7 @@ TEST(LinkType, EachPacketGetsAnEthernetHeader) {
 }
 
 TEST(LinkType, CutFramesAreReadWithinTheirBounds) {
-    for (const Case& c : cases()) {
+    for (const LinkLayerCase& c : link_layer_cases()) {
         SCOPED_TRACE(c.name);
         for (std::size_t length = 0; length < c.header.size(); ++length) {
             const auto form = as_ethernet(c.link_type, std::span(c.header).first(length));

@@ -7,11 +7,7 @@
 namespace understudy::tap {
 namespace {
 
-using test::Bytes;
-
-Bytes filled(std::size_t length, unsigned value) {
-    return Bytes(length, static_cast<std::byte>(value));
-}
+using test::filled;
 
 TEST(MemoryPort, HandsFramesOutInOrderAndAtMostABurst) {
     MemoryPort port;
